@@ -1,0 +1,49 @@
+// What the commands share: one function each to declare its options, which leaves behind what to run.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "core/workers.h"
+#include "models/weights.h"
+
+namespace mlbench::cli {
+
+// What a command line asks for; set by the command that was named. Returns the exit code.
+using Action = std::function<int()>;
+
+// Adds the command to `app`; when it is the one that was named, `action` is set.
+void add_list_command(CLI::App& app, Action& action);
+void add_verify_command(CLI::App& app, Action& action);
+
+// Options that name a model: --arch, --preset or --model, and --set FIELD=VALUE.
+class ModelOptions {
+ public:
+  void add_to(CLI::App& command);
+
+  // True when any of --arch, --preset and --model was given.
+  [[nodiscard]] bool given() const;
+  [[nodiscard]] ModelConfig config() const;
+  // With weights: the checkpoint's, or synthetic ones of `dtype`.
+  [[nodiscard]] Model load(DType dtype, bool strict, Workers& workers) const;
+
+ private:
+  [[nodiscard]] std::string preset() const;
+  [[nodiscard]] nlohmann::json overrides() const;
+
+  std::string arch_, preset_, folder_;
+  std::vector<std::string> settings_;
+  std::uint64_t seed_ = 1;
+};
+
+// Writes to standard output; throws an internal error when that fails (a full disk, a closed pipe is none).
+void print(const std::string& text);
+
+// Whether a stream is a terminal; whether to colour what is written to standard output (--color auto|always|never).
+[[nodiscard]] bool stderr_is_terminal();
+[[nodiscard]] bool use_color(const std::string& when);
+
+}  // namespace mlbench::cli

@@ -1,0 +1,71 @@
+#include <fmt/format.h>
+
+#include "cli/command.h"
+#include "core/error.h"
+#include "core/near_names.h"
+#include "models/checkpoint.h"
+#include "models/config_reader.h"
+#include "models/presets.h"
+#include "models/synthetic.h"
+
+namespace mlbench::cli {
+
+void ModelOptions::add_to(CLI::App& command) {
+  command.add_option("--arch", arch_,
+                     "Architecture: llama, orion, olmo, phi or gpt_bigcode; without --preset its small preset");
+  auto* preset = command.add_option("--preset", preset_, "Preset: a published configuration (mlbench list presets)");
+  auto* folder = command.add_option("--model", folder_, "Checkpoint folder with config.json and safetensors");
+  folder->excludes(preset);
+  command.add_option("--set", settings_, "Replace a field of the configuration, for example context_window_size=4096")
+      ->type_name("FIELD=VALUE")
+      ->allow_extra_args(false);
+  command.add_option("--seed", seed_, "Seed of synthetic weights")->capture_default_str();
+}
+
+bool ModelOptions::given() const { return !arch_.empty() || !preset_.empty() || !folder_.empty(); }
+
+nlohmann::json ModelOptions::overrides() const {
+  nlohmann::json fields = nlohmann::json::object();
+  for (const std::string& setting : settings_) {
+    const auto equals = setting.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      throw request_error("usage", fmt::format("--set {}: expected FIELD=VALUE", in_quotes(setting)));
+    }
+    const std::string value = setting.substr(equals + 1);
+    // A value is JSON; a bare word is the string it looks like.
+    const bool is_json = nlohmann::json::accept(value);
+    fields[setting.substr(0, equals)] =
+        is_json ? parse_config_json(value, "--set " + in_quotes(setting)) : nlohmann::json(value);
+  }
+  return fields;
+}
+
+std::string ModelOptions::preset() const {
+  if (!preset_.empty()) return preset_;
+  const auto architecture = parse_architecture(arch_);
+  if (architecture) return small_preset(*architecture);
+  std::vector<std::string> names;
+  for (const Architecture known : kArchitectures) names.emplace_back(name(known));
+  throw request_error("usage", fmt::format("no architecture is called {}{}", in_quotes(arch_),
+                                           near_names_hint(arch_, names, "mlbench list archs")));
+}
+
+ModelConfig ModelOptions::config() const {
+  const ModelConfig config = folder_.empty() ? preset_config(preset(), overrides())
+                                             : read_checkpoint_config(folder_, {.overrides = overrides()});
+  if (!arch_.empty() && arch_ != name(config.architecture)) {
+    (void)ModelOptions(*this).preset();
+    throw request_error("usage", fmt::format("--arch {}: the model named is {}", arch_, name(config.architecture)));
+  }
+  return config;
+}
+
+Model ModelOptions::load(DType dtype, bool strict, Workers& workers) const {
+  const ModelConfig checked = config();
+  if (!folder_.empty()) return load_checkpoint(folder_, {.strict = strict, .overrides = overrides()});
+  Model model = make_synthetic(checked, dtype, seed_, workers);
+  model.origin = fmt::format("preset {}, {}", preset(), model.origin);
+  return model;
+}
+
+}  // namespace mlbench::cli

@@ -1,0 +1,192 @@
+#include "harness/verify_golden.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "golden/hf_layout.h"
+#include "harness/golden_run.h"
+
+namespace mlbench::harness {
+namespace {
+
+using golden::DatasetInfo;
+using golden::Result;
+using ref::Tensor;
+
+void require_same_architecture(const Model& model, const golden::GoldenFile& file) {
+  const auto stated = file.attribute("architecture");
+  const std::string_view own = hf_class_name(model.config.architecture);
+  if (!stated || *stated == own) return;
+  throw request_error("golden.model",
+                      fmt::format("{}: was computed for {}, the model is {}", file.path(), in_quotes(*stated), own));
+}
+
+std::string describe_element(const TapSpec& spec, Index column, Index head) {
+  switch (spec.layout) {
+    case TapLayout::rows: return fmt::format("[{}]", column);
+    case TapLayout::heads: return fmt::format("head {} [{}]", head, column);
+    case TapLayout::probs: return fmt::format("head {} key {}", head, column);
+  }
+  return "";
+}
+
+// Compares each tap with the datasets that hold it, as soon as it is computed.
+class Comparer final : public RunListener {
+ public:
+  Comparer(const Model& model, golden::GoldenFile& file, const golden::HfGolden& golden, const GoldenOptions& options,
+           GoldenVerification& out)
+      : file_(file), golden_(golden), options_(options), specs_(tap_specs(model.config)), out_(out) {}
+
+  [[nodiscard]] bool wants(const RunStep& step, TapId tap) const override {
+    return std::ranges::any_of(golden_.results,
+                               [&](const Result& result) { return result.step == step.step && result.tap == tap; });
+  }
+
+  void take(const RunStep& step, TapId id, const Tensor& value) override {
+    for (const Result& result : golden_.results) {
+      if (result.step == step.step && result.tap == id) compare_dataset(step, id, *result.dataset, value);
+    }
+  }
+
+  void take_selected_logits(const RunStep& step, const Tensor& logits) override {
+    compare_dataset(step, {Tap::logits, -1}, *golden_.batch_prefill_logits, logits);
+  }
+
+  [[nodiscard]] const std::set<std::string>& compared() const { return compared_; }
+
+ private:
+  [[nodiscard]] const TapSpec& spec(Tap tap) const {
+    return *std::ranges::find_if(specs_, [&](const TapSpec& s) { return s.tap == tap; });
+  }
+
+  // The golden's values of this call, in the tap's layout.
+  const Tensor& expected_values(const RunStep& step, const TapSpec& spec, const DatasetInfo& dataset,
+                                const Shape& shape) {
+    if (dataset.object == cached_object_ && !step.part && !cached_part_) return cached_;
+    Tensor values = file_.read(dataset);
+    if (step.part) {  // always plain rows
+      const Index rows = shape[0];
+      if (values.shape().size() != 2 || values.cols() != shape[1] || values.rows() < step.first_row + rows) {
+        throw request_error("golden.shape",
+                            fmt::format("{}: dataset {} has shape {}: expected rows of {}", file_.path(),
+                                        in_quotes(dataset.path), to_string(values.shape()), shape[1]));
+      }
+      Tensor part(shape);
+      std::copy_n(values.row(step.first_row).begin(), part.size(), part.values().begin());
+      cached_ = std::move(part);
+    } else {
+      // Rows of story one are `sequences` prompts of one length; those of story two stand as they are.
+      const bool one = step.step.group == golden::Group::prefill || step.step.group == golden::Group::decode;
+      cached_ = golden::to_tap_layout(values, dataset, shape, spec.layout, one ? step.sequences : 1, file_.path());
+    }
+    cached_object_ = dataset.object;
+    cached_part_ = step.part;
+    return cached_;
+  }
+
+  void compare_dataset(const RunStep& step, TapId id, const DatasetInfo& dataset, const Tensor& got) {
+    const TapSpec& tap = spec(id.tap);
+    const Tensor& expected = expected_values(step, tap, dataset, got.shape());
+    const Comparison c = compare(expected.values(), got.values(), options_.rtol);
+    TapResult result{.method = step.method,
+                     .step = step.label,
+                     .dataset = dataset.path,
+                     .tap = to_string(id),
+                     .layer = id.layer,
+                     .elements = got.size(),
+                     .straying = c.straying,
+                     .max_error = c.max_error,
+                     .max_expected = c.max_expected,
+                     .limit = c.limit,
+                     .passed = c.passed,
+                     .worst = std::nullopt};
+    if (!c.passed) {
+      const Index row = c.worst / got.cols();  // rows: t; heads and probabilities: h * T + t
+      const auto t = static_cast<std::size_t>(tap.layout == TapLayout::rows ? row : row % got.dim(1));
+      const Index head = tap.layout == TapLayout::rows ? 0 : row / got.dim(1);
+      result.worst = Mismatch{.batch_row = step.row_sequence[t],
+                              .position = step.positions[t],
+                              .element = describe_element(tap, c.worst % got.cols(), head),
+                              .expected = expected.values()[static_cast<std::size_t>(c.worst)],
+                              .computed = got.values()[static_cast<std::size_t>(c.worst)]};
+    }
+    out_.taps.push_back(std::move(result));
+    if (!step.part) compared_.insert(dataset.path);
+    if (options_.progress) {
+      const auto total = static_cast<double>(std::max<Index>(1, golden_.num_results));
+      options_.progress(step.label + " " + to_string(id), static_cast<double>(compared_.size()) / total);
+    }
+  }
+
+  golden::GoldenFile& file_;
+  const golden::HfGolden& golden_;
+  const GoldenOptions& options_;
+  std::vector<TapSpec> specs_;
+  GoldenVerification& out_;
+  std::set<std::string> compared_;
+  // Names of the same values follow each other; they are read once.
+  std::uint64_t cached_object_ = 0;
+  bool cached_part_ = false;
+  Tensor cached_;
+};
+
+// The frequencies that a golden states beside its results: where they differ, so do rope.cos and all that follows.
+void note_frequencies(const Model& model, golden::GoldenFile& file, const golden::HfGolden& golden,
+                      const GoldenOptions& options, GoldenVerification& out) {
+  const DatasetInfo* dataset = file.find("/rope/inv_freq");
+  if (dataset == nullptr || model.config.rope.kind == RopeKind::none || golden.inputs.prompt_ids.size() == 0) return;
+  const Tensor stated = file.read(*dataset);
+  const std::vector<double> own =
+      ref::Rope(model.config.rope, options.rope_compat).frequencies(golden.inputs.prompt_ids.dim(1));
+  if (stated.size() != static_cast<Index>(own.size())) {
+    out.notes.push_back(fmt::format("/rope/inv_freq has {} frequencies, the model {}", stated.size(), own.size()));
+    return;
+  }
+  for (std::size_t i = 0; i < own.size(); ++i) {
+    const double expected = stated.values()[i];
+    if (!(std::fabs(own[i] - expected) <= options.rtol * std::fabs(expected))) {
+      out.notes.push_back(fmt::format(
+          "/rope/inv_freq [{}], from which rope.cos and rope.sin are made: golden {:.17g}, computed {:.17g}", i,
+          expected, own[i]));
+      return;
+    }
+  }
+}
+
+}  // namespace
+
+GoldenVerification verify_golden(const Model& model, golden::GoldenFile& file, Workers& workers,
+                                 const GoldenOptions& options) {
+  require_same_architecture(model, file);
+  const golden::HfGolden golden = golden::read_hf_layout(file);
+  GoldenVerification out;
+  out.model = model.origin;
+  out.architecture = name(model.config.architecture);
+  out.golden = file.path();
+  out.backend = "reference";
+  out.dtype = "f64";
+  out.rtol = options.rtol;
+  out.warnings = model.warnings;
+  out.result_datasets = golden.num_results;
+
+  const ref::Reference reference(model, workers, options.rope_compat);
+  Comparer comparer(model, file, golden, options, out);
+  run_golden(reference, golden, comparer);
+  note_frequencies(model, file, golden, options, out);
+
+  out.compared_datasets = static_cast<Index>(comparer.compared().size());
+  for (const golden::Unmapped& unmapped : golden.unmapped)
+    out.uncompared.push_back({unmapped.dataset, unmapped.reason});
+  for (const Result& result : golden.results) {
+    if (comparer.compared().contains(result.dataset->path)) continue;
+    const std::string reason = fmt::format("the model has no tap {}", to_string(result.tap));
+    out.uncompared.push_back({result.dataset->path, reason});
+  }
+  return out;
+}
+
+}  // namespace mlbench::harness

@@ -1,0 +1,142 @@
+#include "reference/paged_kv_cache.h"
+
+#include <algorithm>
+#include <limits>
+
+#include <fmt/format.h>
+
+namespace mlbench::ref {
+namespace {
+
+KvShape with_effective_mode(KvShape shape, const KvLimits& limits) {
+  if (limits.support_sliding_window && shape.rope_mode == RopeMode::normal) shape.rope_mode = RopeMode::in_line;
+  return shape;
+}
+
+}  // namespace
+
+PagedKvCache::PagedKvCache(const KvShape& shape, const KvLimits& limits)
+    : shape_(with_effective_mode(shape, limits)),
+      limits_(limits),
+      table_(limits, !limits.support_sliding_window && shape_.rope_mode != RopeMode::in_line) {}
+
+void PagedKvCache::add_sequence(SeqId id) { table_.add_sequence(id); }
+void PagedKvCache::remove_sequence(SeqId id) { table_.remove_sequence(id); }
+
+void PagedKvCache::fork_sequence(SeqId parent, SeqId child, Index pos) {
+  if (const auto shared_page = table_.fork_sequence(parent, child, pos)) copy(*shared_page);
+}
+
+void PagedKvCache::popn(SeqId id, Index count) {
+  if (const auto shared_page = table_.popn(id, count)) copy(*shared_page);
+}
+
+void PagedKvCache::enable_sliding_window_for_seq(SeqId id, Index window, Index sink) {
+  table_.enable_sliding_window(id, window, sink);
+}
+
+void PagedKvCache::begin_forward(std::span<const SeqId> ids, std::span<const Index> lengths,
+                                 const std::optional<std::vector<Index>>& tree_parents) {
+  plan_ = table_.begin_forward(ids, lengths, tree_parents);
+}
+
+void PagedKvCache::end_forward() {
+  table_.end_forward();
+  plan_.reset();
+}
+
+void PagedKvCache::commit_accepted_token_tree_nodes(std::span<const SeqId> ids, std::span<const Index> leaves) {
+  for (const SlotMove& m : table_.commit_trees(ids, leaves)) move(m);
+}
+
+std::vector<std::int32_t> PagedKvCache::get_query_positions() const {
+  std::vector<std::int32_t> positions;
+  for (const PlannedRow& row : plan().rows) positions.push_back(static_cast<std::int32_t>(row.position));
+  return positions;
+}
+
+void PagedKvCache::clear() {
+  table_.clear();
+  plan_.reset();
+}
+
+const ForwardPlan& PagedKvCache::plan() const {
+  if (!plan_) throw request_error("kv.state", "a forward is possible only between begin_forward and end_forward");
+  return *plan_;
+}
+
+PagedKvCache::Entries PagedKvCache::debug_get_kv(SeqId id, Index begin, Index end) const {
+  const std::vector<Index> slots = table_.slots(id);
+  if (begin < 0 || begin >= end || end > static_cast<Index>(slots.size())) {
+    throw request_error(
+        "kv.bad_argument",
+        fmt::format("entries [{}, {}) of sequence {}: 0 <= begin < end <= {} must hold", begin, end, id, slots.size()));
+  }
+  const Shape shape{shape_.num_layers, end - begin, shape_.num_kv_heads, shape_.head_dim};
+  Entries entries{Tensor(shape), Tensor(shape)};
+  Index row = 0;
+  for (Index layer = 0; layer < shape_.num_layers; ++layer) {
+    for (Index entry = begin; entry < end; ++entry) {
+      const Index slot = slots[static_cast<std::size_t>(entry)];
+      for (Index head = 0; head < shape_.num_kv_heads; ++head, ++row) {
+        std::ranges::copy(key(layer, slot, head), entries.keys.row(row).begin());
+        std::ranges::copy(value(layer, slot, head), entries.values.row(row).begin());
+      }
+    }
+  }
+  return entries;
+}
+
+Index PagedKvCache::offset(Index layer, Kind kind, Index slot, Index head) const {
+  return (((layer * 2 + kind) * shape_.num_kv_heads + head) * limits_.page_size + slot % limits_.page_size) *
+         shape_.head_dim;
+}
+
+double* PagedKvCache::at(Index layer, Kind kind, Index slot, Index head) const {
+  return pages_[static_cast<std::size_t>(slot / limits_.page_size)].get() + offset(layer, kind, slot, head);
+}
+
+std::span<const double> PagedKvCache::key(Index layer, Index slot, Index head) const {
+  return {at(layer, kKey, slot, head), static_cast<std::size_t>(shape_.head_dim)};
+}
+
+std::span<const double> PagedKvCache::value(Index layer, Index slot, Index head) const {
+  return {at(layer, kValue, slot, head), static_cast<std::size_t>(shape_.head_dim)};
+}
+
+void PagedKvCache::store(Index layer, Index slot, Index head, std::span<const double> key,
+                         std::span<const double> value) {
+  (void)page(slot / limits_.page_size);
+  std::ranges::copy(key, at(layer, kKey, slot, head));
+  std::ranges::copy(value, at(layer, kValue, slot, head));
+}
+
+double* PagedKvCache::page(Index index) {
+  if (static_cast<Index>(pages_.size()) <= index) pages_.resize(static_cast<std::size_t>(index) + 1);
+  Page& page = pages_[static_cast<std::size_t>(index)];
+  if (!page) {
+    const auto size =
+        static_cast<std::size_t>(shape_.num_layers * 2 * shape_.num_kv_heads * limits_.page_size * shape_.head_dim);
+    page = std::make_unique<double[]>(size);
+    // A slot that is read before it was written shows.
+    std::fill_n(page.get(), size, std::numeric_limits<double>::quiet_NaN());
+  }
+  return page.get();
+}
+
+void PagedKvCache::copy(const PageCopy& copy) {
+  for (Index i = 0; i < copy.count; ++i) {
+    move({copy.from * limits_.page_size + i, copy.to * limits_.page_size + i});
+  }
+}
+
+void PagedKvCache::move(const SlotMove& move) {
+  (void)page(move.to / limits_.page_size);
+  for (Index layer = 0; layer < shape_.num_layers; ++layer) {
+    for (Index head = 0; head < shape_.num_kv_heads; ++head) {
+      store(layer, move.to, head, key(layer, move.from, head), value(layer, move.from, head));
+    }
+  }
+}
+
+}  // namespace mlbench::ref

@@ -1,0 +1,87 @@
+// The paged key-value cache in float64: create_paged_kv_cache and every operation on it (spec methods.md, sections 4 to
+// 7). A failed operation throws a request error with a kv.* code and leaves the cache unchanged.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "reference/page_table.h"
+#include "reference/tensor.h"
+
+namespace mlbench::ref {
+
+// none: keys are stored as computed. normal: rotated when appended, stored rotated. in_line: stored unrotated, rotated
+// when used by their current index in the sequence; what a sliding window needs, because it moves entries to other
+// indices.
+enum class RopeMode { none, normal, in_line };
+
+struct KvShape {
+  Index num_layers = 0;
+  Index num_kv_heads = 0;
+  Index head_dim = 0;
+  RopeMode rope_mode = RopeMode::normal;
+};
+
+class PagedKvCache {
+ public:
+  // support_sliding_window turns rope mode normal into in_line.
+  PagedKvCache(const KvShape& shape, const KvLimits& limits);
+
+  void add_sequence(SeqId id);
+  void remove_sequence(SeqId id);
+  void fork_sequence(SeqId parent, SeqId child, Index pos = -1);
+  void popn(SeqId id, Index count);
+  void enable_sliding_window_for_seq(SeqId id, Index window, Index sink);
+
+  // Announces the rows of the next forward: lengths[i] new tokens of sequence ids[i], in this order, and with
+  // `tree_parents` (one entry per row; nodes count from 0 per sequence, -1 follows the last committed token) as nodes
+  // of a token tree.
+  void begin_forward(std::span<const SeqId> ids, std::span<const Index> lengths,
+                     const std::optional<std::vector<Index>>& tree_parents = std::nullopt);
+  void end_forward();
+  // Keeps the path to leaves[i] as the next tokens of ids[i]; -1 drops the whole tree.
+  void commit_accepted_token_tree_nodes(std::span<const SeqId> ids, std::span<const Index> leaves);
+  [[nodiscard]] std::vector<std::int32_t> get_query_positions() const;
+
+  void clear();
+  [[nodiscard]] bool empty() const { return table_.empty(); }
+  [[nodiscard]] Index num_available_pages() const { return table_.num_available_pages(); }
+  [[nodiscard]] Index total_sequence_length() const { return table_.total_sequence_length(); }
+  [[nodiscard]] Index sequence_length(SeqId id) const { return table_.sequence_length(id); }
+
+  // Entries [begin, end) of a sequence as stored: keys and values, each [layers, end - begin, Hkv, d].
+  struct Entries {
+    Tensor keys, values;
+  };
+  [[nodiscard]] Entries debug_get_kv(SeqId id, Index begin, Index end) const;
+
+  // ---- for the forward pass ----
+
+  [[nodiscard]] const KvShape& shape() const { return shape_; }
+  // The rows announced; throws kv.state outside begin_forward and end_forward.
+  [[nodiscard]] const ForwardPlan& plan() const;
+  // One head's key or value in a slot, [d].
+  [[nodiscard]] std::span<const double> key(Index layer, Index slot, Index head) const;
+  [[nodiscard]] std::span<const double> value(Index layer, Index slot, Index head) const;
+  void store(Index layer, Index slot, Index head, std::span<const double> key, std::span<const double> value);
+
+ private:
+  enum Kind { kKey = 0, kValue = 1 };
+  using Page = std::unique_ptr<double[]>;  // [layers, 2, Hkv, page_size, d], made when first needed
+
+  [[nodiscard]] Index offset(Index layer, Kind kind, Index slot, Index head) const;
+  [[nodiscard]] double* at(Index layer, Kind kind, Index slot, Index head) const;
+  double* page(Index index);
+  void copy(const PageCopy& copy);
+  void move(const SlotMove& move);
+
+  KvShape shape_;
+  KvLimits limits_;
+  PageTable table_;
+  std::vector<Page> pages_;  // by page number, as many as were ever in use
+  std::optional<ForwardPlan> plan_;
+};
+
+}  // namespace mlbench::ref
