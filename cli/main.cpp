@@ -1,3 +1,4 @@
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <new>
@@ -8,11 +9,24 @@
 #include "cli/command.h"
 #include "cli/version.h"
 #include "core/error.h"
+#include "core/near_names.h"
 
 namespace {
 
 // CLI11 explains over several lines; the first says what is wrong.
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+// CLI11 says that a command is missing; which one was mistyped helps more.
+std::string explain(const CLI::App& app, const CLI::ParseError& error) {
+  const std::vector<std::string> unknown = app.remaining(true);
+  if (dynamic_cast<const CLI::RequiredError*>(&error) == nullptr || unknown.empty()) return first_line(error.what());
+  const std::vector<CLI::App*> named = app.get_subcommands();
+  std::vector<std::string> known;
+  for (const CLI::App* command : (named.empty() ? &app : named.front())->get_subcommands({}))
+    known.push_back(command->get_name());
+  return fmt::format("{} is not known{}", mlbench::in_quotes(unknown.front()),
+                     mlbench::near_names_hint(unknown.front(), known, "mlbench --help"));
+}
 
 int run(int argc, char** argv) {
   CLI::App app("Correctness and benchmark test bench for LLM inference backends", "mlbench");
@@ -31,11 +45,11 @@ int run(int argc, char** argv) {
     mlbench::cli::print(app.help());
     return 0;
   } catch (const CLI::ParseError& error) {
-    if (version) {
+    if (version && app.remaining(true).empty()) {
       mlbench::cli::print(mlbench::cli::version_text());
       return 0;
     }
-    fmt::print(stderr, "mlbench: usage: {}; see: mlbench --help\n", first_line(error.what()));
+    fmt::print(stderr, "mlbench: usage: {}; see: mlbench --help\n", mlbench::one_line(explain(app, error)));
     return mlbench::exit_code(mlbench::ErrorKind::request);
   }
   return action();
@@ -44,15 +58,16 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  (void)std::signal(SIGPIPE, SIG_IGN);  // whoever reads may stop early; the verdict stands
   try {
     return run(argc, argv);
   } catch (const mlbench::Error& error) {
-    fmt::print(stderr, "mlbench: {}\n", error.what());
+    fmt::print(stderr, "mlbench: {}\n", mlbench::one_line(error.what()));
     return mlbench::exit_code(error.kind());
   } catch (const std::bad_alloc&) {
     fmt::print(stderr, "mlbench: memory.exceeded: the machine has not enough memory for this\n");
   } catch (const std::exception& error) {
-    fmt::print(stderr, "mlbench: internal: {}\n", error.what());
+    fmt::print(stderr, "mlbench: internal: {}\n", mlbench::one_line(error.what()));
   }
   return mlbench::exit_code(mlbench::ErrorKind::internal);
 }

@@ -1,3 +1,5 @@
+#include <charconv>
+
 #include <fmt/format.h>
 
 #include "cli/command.h"
@@ -10,6 +12,26 @@
 
 namespace mlbench::cli {
 
+namespace {
+
+Architecture known_architecture(const std::string& text) {
+  if (const auto architecture = parse_architecture(text)) return *architecture;
+  std::vector<std::string> names;
+  for (const Architecture known : kArchitectures) names.emplace_back(name(known));
+  throw request_error("usage", fmt::format("no architecture is called {}{}", in_quotes(text),
+                                           near_names_hint(text, names, "mlbench list archs")));
+}
+
+// Without it a number below 0 or above 2^64 is taken for another one.
+std::string check_seed(const std::string& text) {
+  std::uint64_t value = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  return error == std::errc() && stop == end ? "" : "must be a whole number from 0 to 2^64 - 1";
+}
+
+}  // namespace
+
 void ModelOptions::add_to(CLI::App& command) {
   command.add_option("--arch", arch_,
                      "Architecture: llama, orion, olmo, phi or gpt_bigcode; without --preset its small preset");
@@ -19,7 +41,9 @@ void ModelOptions::add_to(CLI::App& command) {
   command.add_option("--set", settings_, "Replace a field of the configuration, for example context_window_size=4096")
       ->type_name("FIELD=VALUE")
       ->allow_extra_args(false);
-  command.add_option("--seed", seed_, "Seed of synthetic weights")->capture_default_str();
+  command.add_option("--seed", seed_, "Seed of synthetic weights")
+      ->check(CLI::Validator(check_seed, ""))
+      ->capture_default_str();
 }
 
 bool ModelOptions::given() const { return !arch_.empty() || !preset_.empty() || !folder_.empty(); }
@@ -42,19 +66,13 @@ nlohmann::json ModelOptions::overrides() const {
 
 std::string ModelOptions::preset() const {
   if (!preset_.empty()) return preset_;
-  const auto architecture = parse_architecture(arch_);
-  if (architecture) return small_preset(*architecture);
-  std::vector<std::string> names;
-  for (const Architecture known : kArchitectures) names.emplace_back(name(known));
-  throw request_error("usage", fmt::format("no architecture is called {}{}", in_quotes(arch_),
-                                           near_names_hint(arch_, names, "mlbench list archs")));
+  return small_preset(known_architecture(arch_));
 }
 
 ModelConfig ModelOptions::config() const {
   const ModelConfig config = folder_.empty() ? preset_config(preset(), overrides())
                                              : read_checkpoint_config(folder_, {.overrides = overrides()});
-  if (!arch_.empty() && arch_ != name(config.architecture)) {
-    (void)ModelOptions(*this).preset();
+  if (!arch_.empty() && known_architecture(arch_) != config.architecture) {
     throw request_error("usage", fmt::format("--arch {}: the model named is {}", arch_, name(config.architecture)));
   }
   return config;

@@ -61,7 +61,7 @@ int verify(const Options& options) {
   golden::GoldenFile golden(options.golden);  // its reader process starts before our threads do
   Workers workers(options.threads);
   const Model model = options.model.load(DType::f64, options.strict, workers);
-  for (const std::string& warning : model.warnings) fmt::print(stderr, "warning: {}\n", warning);
+  for (const std::string& warning : model.warnings) fmt::print(stderr, "warning: {}\n", one_line(warning));
 
   ProgressLine line(stderr_is_terminal());
   harness::GoldenOptions run;
@@ -71,7 +71,8 @@ int verify(const Options& options) {
   const GoldenVerification result = harness::verify_golden(model, golden, workers, run);
   line.clear();
 
-  const std::string json = options.json.empty() ? "" : reports::to_json(result).dump(1) + "\n";
+  constexpr auto replace = nlohmann::json::error_handler_t::replace;  // folders' names may be no text
+  const std::string json = options.json.empty() ? "" : reports::to_json(result).dump(1, ' ', false, replace) + "\n";
   if (options.json == "-") {
     print(json);
   } else {

@@ -33,6 +33,7 @@ std::uint16_t round_to_16_bits(double value) {
   if (std::isnan(value)) return static_cast<std::uint16_t>(sign | kInfinity | (1U << (kFraction - 1)));
   const double magnitude = std::fabs(value);
   if (std::isinf(magnitude)) return static_cast<std::uint16_t>(sign | kInfinity);
+  if (magnitude == 0.0) return sign;  // has no exponent
   int exponent = 0;
   std::frexp(magnitude, &exponent);  // magnitude in [2^(exponent-1), 2^exponent)
   if (exponent - 1 > kBias + 1) return static_cast<std::uint16_t>(sign | kInfinity);

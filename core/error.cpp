@@ -9,7 +9,7 @@ namespace mlbench {
 namespace {
 
 // Length in bytes of the well-formed UTF-8 sequence at the start of `text`, 0 where there is none
-// (Unicode 15, table 3-7: no overlong forms, no surrogates, nothing above U+10FFFF).
+// (Unicode 15, table 3-7: no overlong forms, no surrogates, nothing above U+10FFFF) or a control character.
 std::size_t utf8_length(std::string_view text) {
   const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
   const auto trails = [&](std::size_t count) {
@@ -20,6 +20,7 @@ std::size_t utf8_length(std::string_view text) {
   };
   const unsigned lead = byte(0);
   const unsigned second = byte(1);
+  if (lead == 0xC2 && second < 0xA0) return 0;  // U+0080 to U+009F: control characters
   if (lead >= 0xC2 && lead <= 0xDF) return second >= 0x80 && second <= 0xBF ? 2 : 0;
   if (lead >= 0xE0 && lead <= 0xEF) {
     const unsigned low = lead == 0xE0 ? 0xA0 : 0x80;
@@ -77,6 +78,19 @@ std::string in_quotes(std::string_view text, std::size_t limit) {
     }
   }
   out += '"';
+  return out;
+}
+
+std::string one_line(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7F) {
+      out += fmt::format("\\x{:02x}", byte);
+    } else {
+      out += c;
+    }
+  }
   return out;
 }
 

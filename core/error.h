@@ -40,4 +40,7 @@ class Error : public std::runtime_error {
 // `limit` bytes.
 [[nodiscard]] std::string in_quotes(std::string_view text, std::size_t limit = 200);
 
+// The text with its control characters escaped: what is printed as one line stays one, whatever a path holds.
+[[nodiscard]] std::string one_line(std::string_view text);
+
 }  // namespace mlbench

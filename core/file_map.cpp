@@ -45,6 +45,16 @@ std::size_t regular_file_size(const std::string& path) {
   return static_cast<std::size_t>(status.st_size);
 }
 
+bool write_all(int fd, const std::string& text) {
+  for (std::size_t done = 0; done < text.size();) {
+    const ssize_t count = ::write(fd, text.data() + done, text.size() - done);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return false;
+    done += static_cast<std::size_t>(count);
+  }
+  return true;
+}
+
 }  // namespace
 
 void require_regular_file(const std::string& path) { (void)regular_file_size(path); }
@@ -84,6 +94,13 @@ void write_file_whole(const std::string& path, const std::string& text) {
   const auto fail = [&](const std::string& why) {
     return Error(ErrorKind::internal, "file.unwritable", fmt::format("{}: {}", path, why));
   };
+  struct stat status {};
+  if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode)) {
+    // A device or a pipe (/dev/stdout): nothing to keep whole, and nothing to put a file in the place of.
+    const Descriptor target(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+    if (target.get() < 0 || !write_all(target.get(), text)) throw fail(reason());
+    return;
+  }
   std::string beside = path + ".XXXXXX";
   Descriptor file(::mkstemp(beside.data()));
   if (file.get() < 0) throw fail(reason());
@@ -92,12 +109,7 @@ void write_file_whole(const std::string& path, const std::string& text) {
     ::unlink(beside.c_str());
     return fail(why);
   };
-  for (std::size_t done = 0; done < text.size();) {
-    const ssize_t count = ::write(file.get(), text.data() + done, text.size() - done);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) throw give_up();
-    done += static_cast<std::size_t>(count);
-  }
+  if (!write_all(file.get(), text)) throw give_up();
   // mkstemp makes files private; a report gets the mode that any new file would have.
   const mode_t mask = ::umask(0);
   ::umask(mask);

@@ -8,9 +8,10 @@
 
 namespace mlbench {
 
-// Parses one JSON text. Stricter than the parser alone: a name given twice in an object, nesting deeper than 64
-// and numbers too large for a double are errors too. All are request errors whose one-line message starts with
-// `where`; their code is `code`, for a number too large `number_code`.
+// Parses one JSON text. Stricter than the parser alone: a name given twice in an object, nesting deeper than 64, more
+// than 8 million values, and numbers that a double cannot hold (too large, or Python's NaN and Infinity) are errors
+// too. All are request errors whose one-line message starts with `where`; their code is `code`, for such a number
+// `number_code`.
 [[nodiscard]] nlohmann::json parse_json(std::string_view text, const std::string& where, const std::string& code,
                                         const std::string& number_code);
 

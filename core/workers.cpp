@@ -1,13 +1,26 @@
 #include "core/workers.h"
 
+#include <system_error>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+
 namespace mlbench {
 
 Workers::Workers(int count) {
   threads_.reserve(static_cast<std::size_t>(count > 1 ? count - 1 : 0));
-  for (int i = 1; i < count; ++i) threads_.emplace_back([this] { serve(); });
+  try {
+    for (int i = 1; i < count; ++i) threads_.emplace_back([this] { serve(); });
+  } catch (const std::system_error& error) {
+    stop();
+    throw Error(ErrorKind::internal, "threads", fmt::format("{} threads cannot be started: {}", count, error.what()));
+  }
 }
 
-Workers::~Workers() {
+Workers::~Workers() { stop(); }
+
+void Workers::stop() {
   {
     const std::lock_guard lock(mutex_);
     stop_ = true;

@@ -15,7 +15,8 @@ namespace mlbench {
 
 class Workers {
  public:
-  // `count` threads take part in each(); the caller is one of them. count >= 1.
+  // `count` threads take part in each(); the caller is one of them. count >= 1. Throws an internal error (threads) when
+  // the system refuses them.
   explicit Workers(int count);
   ~Workers();
   Workers(const Workers&) = delete;
@@ -33,6 +34,7 @@ class Workers {
   [[nodiscard]] static int hardware();
 
  private:
+  void stop();
   void serve();
   void take_items();
 

@@ -18,6 +18,7 @@
 
 #include "core/error.h"
 #include "core/file_map.h"
+#include "golden/hdf5_reader.h"
 
 namespace mlbench::golden {
 namespace {
@@ -97,10 +98,12 @@ std::string to_json_text(const FileInfo& info) {
 }
 
 template <class T>
-bool answer_values(int fd, const Hdf5Reader& reader, const FileInfo& info, const std::string& name) {
+bool answer_values(int fd, const std::string& path, const Hdf5Reader& reader, const FileInfo& info,
+                   const std::string& name) {
   const auto it =
       std::find_if(info.datasets.begin(), info.datasets.end(), [&](const auto& d) { return d.path == name; });
-  if (it == info.datasets.end()) return answer(fd, Status::error, "golden.corrupt\nno such dataset");
+  if (it == info.datasets.end())
+    return answer(fd, Status::error, fmt::format("golden.corrupt\n{}: no dataset {}", path, in_quotes(name)));
   std::vector<T> values(static_cast<std::size_t>(element_count(it->shape)));
   allow_time(values.size() * sizeof(T));
   reader.read(name, values);
@@ -124,9 +127,9 @@ void serve(const std::string& path, int fd, std::uint64_t file_bytes) {
         info = reader->info();
         open = answer(fd, Status::ok, to_json_text(info));
       } else if (request == kReals) {
-        open = answer_values<double>(fd, *reader, info, name);
+        open = answer_values<double>(fd, path, *reader, info, name);
       } else {
-        open = answer_values<std::int64_t>(fd, *reader, info, name);
+        open = answer_values<std::int64_t>(fd, path, *reader, info, name);
       }
     } catch (const Error& error) {
       open = answer(fd, Status::error, error.code() + "\n" + error.message());

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "core/tensor.h"
-#include "golden/hdf5_reader.h"
+#include "golden/file_info.h"
 
 namespace mlbench::golden {
 

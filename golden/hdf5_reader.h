@@ -1,30 +1,15 @@
-// Reading one HDF5 file, in this process. The library is not safe against hostile files: reader_process.h keeps it at a
-// distance.
+// Reading one HDF5 file, in this process. The library is not safe against hostile files: golden_file.h keeps it at
+// a distance.
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <string>
 #include <vector>
 
-#include "core/tensor.h"
+#include "golden/file_info.h"
 #include "golden/hdf5_handle.h"
 
 namespace mlbench::golden {
-
-enum class ValueKind { real, integer, other };
-
-struct DatasetInfo {
-  std::string path;  // "/prefill/model.layers.0.mlp"
-  Shape shape;
-  ValueKind kind = ValueKind::other;
-  std::uint64_t object = 0;  // equal for names of the same stored values (hard links)
-};
-
-struct FileInfo {
-  std::vector<DatasetInfo> datasets;              // by path
-  std::map<std::string, std::string> attributes;  // of the root; strings, and scalar numbers as text
-};
 
 class Hdf5Reader {
  public:

@@ -90,7 +90,7 @@ std::optional<Index> take_number(std::string_view& text, char end) {
   Index value = 0;
   const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   const auto used = static_cast<std::size_t>(stop - text.data());
-  if (error != std::errc() || value < 0) return std::nullopt;
+  if (error != std::errc() || value < 0 || value > std::numeric_limits<std::int32_t>::max()) return std::nullopt;
   if (used != text.size() && text[used] != end) return std::nullopt;
   text.remove_prefix(std::min(text.size(), used + 1));
   return value;
@@ -199,6 +199,10 @@ void check_story_two(const InputReader& reader, const Inputs& in, const HfGolden
   if (golden.batch_prefill_logits != nullptr) {
     reader.need(in.logit_positions.size() > 0, "logit_positions",
                 "absent or empty, but there is /batch_prefill_logits");
+    for (const std::int64_t row : in.logit_positions.values()) {
+      reader.need(row >= 0 && row < in.ragged_ids.size(), "logit_positions",
+                  fmt::format("holds {}: must lie within 0..{}", row, in.ragged_ids.size() - 1));
+    }
   }
   if (in.batch_decode_ids.size() > 0) {
     reader.need(in.batch_decode_ids.dim(1) == sequences, "batch_decode_ids",
@@ -211,6 +215,13 @@ void check_story_two(const InputReader& reader, const Inputs& in, const HfGolden
   if (tree) {
     reader.need(in.tree_ids.size() > 0, "tree_ids", "absent or empty, but there are results of a token tree");
     reader.need(in.tree_parents.size() == in.tree_ids.size(), "tree_parents", "must be as many as tree_ids");
+    for (Index node = 0; node < in.tree_parents.size(); ++node) {
+      const std::int64_t parent = in.tree_parents.values()[static_cast<std::size_t>(node)];
+      reader.need(parent < node, "tree_parents",
+                  fmt::format("node {} has parent {}: must lie within -1..{}", node, parent, node - 1));
+    }
+    reader.need(!in.tree_leaf || *in.tree_leaf < in.tree_ids.size(), "tree_leaf",
+                fmt::format("must lie within -1..{}", in.tree_ids.size() - 1));
   }
   if (after_commit > 0) {
     reader.need(in.tree_leaf.has_value(), "tree_leaf", "absent, but there is /after_commit");

@@ -68,7 +68,10 @@ class GoldenRun {
   }
 
   void story_two() {
-    if (in_.ragged_ids.size() == 0) return;
+    // Inputs that no result needs were not checked either.
+    if (golden_.batch_prefill_logits == nullptr && !has(Group::batch_prefill) && !has(Group::batch_decode) &&
+        !has(Group::tree) && !has(Group::after_commit))
+      return;
     const Index batch = in_.ragged_lengths.size();
     const std::vector<Index> lengths = to_indices(in_.ragged_lengths.values());
     const Index total = in_.ragged_ids.size();
@@ -77,7 +80,7 @@ class GoldenRun {
     const std::vector<SeqId> ids = add_sequences(cache, batch);
     const Tensor hidden = forward(cache, {{Group::batch_prefill, -1}, "batch_prefill", "batch_prefill"}, ids, lengths,
                                   to_ids(in_.ragged_ids.values()));
-    selected_logits(hidden);
+    selected_logits(hidden, lengths);
     const std::vector<Index> ones(ids.size(), 1);
     for (Index k = 0; k < step_count(Group::batch_decode); ++k) {
       forward(cache, numbered(Group::batch_decode, "batch_decode", k), ids, ones, to_ids(in_.batch_decode_ids.row(k)));
@@ -165,15 +168,20 @@ class GoldenRun {
     return hidden;
   }
 
-  void selected_logits(const Tensor& hidden) {
+  void selected_logits(const Tensor& hidden, const std::vector<Index>& lengths) {
     if (golden_.batch_prefill_logits == nullptr) return;
-    const Ids positions = to_ids(in_.logit_positions.values());
+    const Ids rows = to_ids(in_.logit_positions.values());
+    const Tensor logits = reference_.get_logits(reference_.batch_select_last_hidden_states(hidden, rows));
     RunStep step{{Group::batch_prefill, -1}, "batch_prefill", "batch_prefill_logits"};
-    step.sequences = static_cast<Index>(positions.size());
-    step.row_sequence = count_up(step.sequences);
-    step.positions = positions;
-    listener_.take_selected_logits(
-        step, reference_.get_logits(reference_.batch_select_last_hidden_states(hidden, positions)));
+    step.sequences = static_cast<Index>(rows.size());
+    for (const std::int32_t row : rows) {  // of the ragged batch; they exist, since they were selected
+      std::size_t sequence = 0;
+      Index first = 0;
+      while (row >= first + lengths[sequence]) first += lengths[sequence++];
+      step.row_sequence.push_back(static_cast<Index>(sequence));
+      step.positions.push_back(static_cast<std::int32_t>(row - first));
+    }
+    listener_.take_selected_logits(step, logits);
   }
 
   void tree(PagedKvCache& cache) {

@@ -32,15 +32,23 @@ std::optional<DType> weight_dtype(std::string_view stored) {
   return std::nullopt;
 }
 
+// A name that cannot be looked up (a loop of links, a folder that may not be read) counts as there: opening it says
+// why.
+bool is_there(const fs::path& path) {
+  std::error_code failed;
+  const bool found = fs::exists(path, failed);
+  return found || failed;
+}
+
 // All tensors of a checkpoint's files, by name.
 class StoredTensors {
  public:
   StoredTensors(const fs::path& folder, Weights& weights) : weights_(weights) {
     const fs::path single = folder / "model.safetensors";
     const fs::path index = folder / "model.safetensors.index.json";
-    if (fs::exists(single)) {
+    if (is_there(single)) {
       add_file(single.string());
-    } else if (fs::exists(index)) {
+    } else if (is_there(index)) {
       add_shards(folder, index.string());
     } else {
       throw missing_files(folder);
@@ -68,7 +76,7 @@ class StoredTensors {
  private:
   static Error missing_files(const fs::path& folder) {
     for (const char* other : {"pytorch_model.bin", "pytorch_model.bin.index.json"}) {
-      if (fs::exists(folder / other)) {
+      if (is_there(folder / other)) {
         return request_error(
             "checkpoint.unsupported",
             fmt::format("{}: holds {}; only safetensors are read: convert it first", folder.string(), other));

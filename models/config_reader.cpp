@@ -1,6 +1,7 @@
 #include "models/config_reader.h"
 
 #include <algorithm>
+#include <limits>
 
 #include <fmt/format.h>
 
@@ -9,6 +10,7 @@
 #include "models/config_fields.h"
 #include "models/parallel_rules.h"
 #include "models/rope_config.h"
+#include "models/tensor_inventory.h"
 
 namespace mlbench {
 namespace {
@@ -48,14 +50,24 @@ const NamedArchitecture* find_named(const NamedArchitecture (&table)[N], std::st
   return it == std::end(table) ? nullptr : it;
 }
 
+// Formats of the same families' forebears, which name their fields and tensors otherwise.
+[[nodiscard]] std::optional<Error> foreign_format(const ConfigFields& fields) {
+  const std::string type = fields.text("model_type").value_or("");
+  const bool known = find_named(kModelTypes, type) != nullptr;
+  if (type == "santacoder" || type == "gpt2" ||
+      (fields.has("attention_head_type") && (!known || type == "gpt_bigcode"))) {
+    return fields.unsupported(fields.has("attention_head_type") ? "attention_head_type" : "model_type",
+                              "the original santacoder format is not read; use the gpt_bigcode-santacoder conversion");
+  }
+  if (type == "hf_olmo" || (fields.has("d_model") && (!known || type == "olmo"))) {
+    return fields.unsupported(fields.has("d_model") ? "d_model" : "model_type",
+                              "the legacy hf_olmo format is not read; use a checkpoint with model_type olmo");
+  }
+  return std::nullopt;
+}
+
 Architecture read_architecture(const nlohmann::json& object, const ConfigFields& fields) {
-  if (fields.has("attention_head_type")) {
-    throw fields.unsupported("attention_head_type",
-                             "the original santacoder format is not read; use the gpt_bigcode-santacoder conversion");
-  }
-  if (fields.has("d_model")) {
-    throw fields.unsupported("d_model", "the legacy hf_olmo format is not read; use a checkpoint with model_type olmo");
-  }
+  if (const auto foreign = foreign_format(fields)) throw *foreign;
   if (const auto type = fields.text("model_type")) {
     if (const auto* found = find_named(kModelTypes, *type)) return found->architecture;
     throw fields.unsupported("model_type",
@@ -157,6 +169,11 @@ class FamilyReader {
 
   void explicit_head_dim(bool must_fill_hidden) {
     config_.head_dim = size_or("head_dim", config_.head_dim);
+    constexpr Index kLargest = std::numeric_limits<std::int32_t>::max();  // as for every single size
+    if (config_.head_dim > kLargest / config_.num_heads) {
+      throw fields_.bad_value(
+          "head_dim", fmt::format("times the number of heads, {}, must be at most {}", config_.num_heads, kLargest));
+    }
     if (must_fill_hidden && config_.head_dim * config_.num_heads != config_.hidden_size) {
       throw fields_.bad_value("head_dim", fmt::format("times the number of heads, {}, must be the hidden size, {}",
                                                       config_.num_heads, config_.hidden_size));
@@ -232,7 +249,7 @@ void read_olmo(const ConfigFields& fields, ModelConfig& config) {
 void read_phi(const ConfigFields& fields, ModelConfig& config) {
   FamilyReader reader(fields, config);
   config.vocab_size = reader.size("vocab_size", 51200);
-  if (fields.has("n_embd")) {  // the field set of phi-msft, whatever model_type says
+  if (has_msft_names(fields)) {
     config.hidden_size = reader.size("n_embd", 2560);
     config.intermediate_size = reader.size_or("n_inner", 4 * config.hidden_size);
     config.num_layers = reader.size("n_layer", 32);
@@ -278,11 +295,21 @@ void read_gpt_bigcode(const ConfigFields& fields, ModelConfig& config) {
   config.tie_word_embeddings = reader.flag("tie_word_embeddings", true);
 }
 
+void require_countable(const ModelConfig& config, const ConfigFields& fields) {
+  try {
+    (void)parameter_count(config);
+    (void)kv_values_per_token(config);
+  } catch (const Error& error) {
+    const bool bigcode = config.architecture == Architecture::gpt_bigcode || fields.has("n_layer");
+    throw fields.bad_value(bigcode ? "n_layer" : "num_hidden_layers", error.message());
+  }
+}
+
 // ---- what an engine makes of it ----
 
 Index fallback_context(const ConfigFields& fields, const ModelConfig& config) {
   if (config.architecture == Architecture::gpt_bigcode) return config.num_positions;
-  if (config.architecture == Architecture::phi && fields.has("n_embd")) {
+  if (config.architecture == Architecture::phi && has_msft_names(fields)) {
     const Index positions = fields.integer("n_positions").value_or(2048);
     if (positions <= 0) throw fields.bad_value("n_positions", "must be > 0");
     return positions;
@@ -306,7 +333,7 @@ void read_engine_fields(const ConfigFields& fields, ModelConfig& config) {
 
   constexpr Index kLargestChunk = 8192;
   const Index chunk = not_negative("prefill_chunk_size");
-  const bool msft = config.architecture == Architecture::phi && fields.has("n_embd");
+  const bool msft = config.architecture == Architecture::phi && has_msft_names(fields);
   const Index whole = msft ? config.context_window_size : std::min(config.context_window_size, kLargestChunk);
   config.prefill_chunk_size = chunk == 0 || chunk > config.context_window_size ? whole : chunk;
 
@@ -332,6 +359,7 @@ ModelConfig read_config(const nlohmann::json& object, const std::string& where) 
     case Architecture::phi: read_phi(fields, config); break;
     case Architecture::gpt_bigcode: read_gpt_bigcode(fields, config); break;
   }
+  require_countable(config, fields);
   read_engine_fields(fields, config);
   for (const char* field : {"dtype", "torch_dtype"}) {  // only informs listings: anything but a known name is no error
     const auto it = object.find(field);

@@ -75,17 +75,23 @@ std::vector<TensorSpec> gpt_bigcode_layer(const ModelConfig& c, const std::strin
   return layer.take();
 }
 
+Error too_large() { return request_error("config.value", "the sizes given make more parameters than 2^63"); }
+
 Index add_checked(Index sum, Index term) {
   Index out = 0;
-  if (__builtin_add_overflow(sum, term, &out)) {
-    throw request_error("config.value", "the sizes given make more parameters than 2^63");
-  }
+  if (__builtin_add_overflow(sum, term, &out)) throw too_large();
   return out;
 }
 
 Index count(const std::vector<TensorSpec>& specs) {
-  Index sum = 0;  // a tensor's own product fits: configurations bound each size below 2^31
-  for (const TensorSpec& spec : specs) sum = add_checked(sum, element_count(spec.shape));
+  Index sum = 0;
+  for (const TensorSpec& spec : specs) {
+    Index size = 1;  // configurations bound each size below 2^31, but the fused projection has three times as many rows
+    for (const Index dim : spec.shape) {
+      if (__builtin_mul_overflow(size, dim, &size)) throw too_large();
+    }
+    sum = add_checked(sum, size);
+  }
   return sum;
 }
 

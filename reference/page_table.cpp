@@ -74,14 +74,14 @@ Index PageTable::take_page(State& state) const {
   return state.fresh_pages++;
 }
 
-void PageTable::release_pages(State& state, Block& block, std::size_t keep) {
-  // A block that is dropped whole gives its pages back front to back, one that is cut short from its end.
-  if (keep == 0) {
-    state.released_pages.insert(state.released_pages.end(), block.pages.begin(), block.pages.end());
-    block.pages.clear();
-    return;
-  }
-  while (block.pages.size() > keep) {
+// A block that is dropped whole gives its pages back front to back, one that is cut short from its end.
+void PageTable::drop_pages(State& state, Block& block) {
+  state.released_pages.insert(state.released_pages.end(), block.pages.begin(), block.pages.end());
+  block.pages.clear();
+}
+
+void PageTable::cut_pages(State& state, Block& block, Index keep) {
+  while (static_cast<Index>(block.pages.size()) > keep) {
     state.released_pages.push_back(block.pages.back());
     block.pages.pop_back();
   }
@@ -105,7 +105,7 @@ void PageTable::drop_chain(State& state, Index block) {
     Block& b = state.blocks[static_cast<std::size_t>(block)];
     if (--b.users > 0) return;
     const Index parent = b.parent;
-    release_pages(state, b, 0);
+    drop_pages(state, b);
     state.free_blocks.push_back(block);
     block = parent;
   }
@@ -245,12 +245,12 @@ std::optional<PageCopy> PageTable::pop(State& state, SeqId id, Index count) cons
       if (block.users > 1) break;
       const Index cut = std::min(count, block.length);
       if (count > block.length && block.parent >= 0) {
-        release_pages(state, block, 0);
+        drop_pages(state, block);
         state.free_blocks.push_back(sequence.last_block);
         sequence.last_block = block.parent;
       } else {
         block.length -= cut;
-        release_pages(state, block, static_cast<std::size_t>(ceil_div(block.length, limits_.page_size)));
+        cut_pages(state, block, ceil_div(block.length, limits_.page_size));
       }
       sequence.length -= cut;
       count -= cut;

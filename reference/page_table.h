@@ -118,7 +118,8 @@ class PageTable {
   static auto& find(AnyState& state, SeqId id);
   static Index take_block(State& state, Index parent);
   Index take_page(State& state) const;
-  static void release_pages(State& state, Block& block, std::size_t keep);
+  static void drop_pages(State& state, Block& block);
+  static void cut_pages(State& state, Block& block, Index keep);
   void add(State& state, SeqId id) const;
   static void drop_chain(State& state, Index block);
   std::optional<PageCopy> fork(State& state, SeqId parent, SeqId child, Index pos) const;

@@ -23,12 +23,19 @@ PagedKvCache::PagedKvCache(const KvShape& shape, const KvLimits& limits)
 void PagedKvCache::add_sequence(SeqId id) { table_.add_sequence(id); }
 void PagedKvCache::remove_sequence(SeqId id) { table_.remove_sequence(id); }
 
+// Where values are concerned too, the table changes last: whatever fails before that, memory for a page included, has
+// changed nothing that a sequence can see.
+
 void PagedKvCache::fork_sequence(SeqId parent, SeqId child, Index pos) {
-  if (const auto shared_page = table_.fork_sequence(parent, child, pos)) copy(*shared_page);
+  PageTable next = table_;
+  if (const auto shared_page = next.fork_sequence(parent, child, pos)) copy(*shared_page);
+  table_ = std::move(next);
 }
 
 void PagedKvCache::popn(SeqId id, Index count) {
-  if (const auto shared_page = table_.popn(id, count)) copy(*shared_page);
+  PageTable next = table_;
+  if (const auto shared_page = next.popn(id, count)) copy(*shared_page);
+  table_ = std::move(next);
 }
 
 void PagedKvCache::enable_sliding_window_for_seq(SeqId id, Index window, Index sink) {
@@ -37,7 +44,13 @@ void PagedKvCache::enable_sliding_window_for_seq(SeqId id, Index window, Index s
 
 void PagedKvCache::begin_forward(std::span<const SeqId> ids, std::span<const Index> lengths,
                                  const std::optional<std::vector<Index>>& tree_parents) {
-  plan_ = table_.begin_forward(ids, lengths, tree_parents);
+  PageTable next = table_;
+  ForwardPlan plan = next.begin_forward(ids, lengths, tree_parents);
+  for (const PlannedSequence& sequence : plan.sequences) {
+    for (const Index slot : sequence.slots) make_page(slot / limits_.page_size);
+  }
+  table_ = std::move(next);
+  plan_ = std::move(plan);
 }
 
 void PagedKvCache::end_forward() {
@@ -66,6 +79,9 @@ const ForwardPlan& PagedKvCache::plan() const {
 }
 
 PagedKvCache::Entries PagedKvCache::debug_get_kv(SeqId id, Index begin, Index end) const {
+  if (table_.in_forward()) {
+    throw request_error("kv.state", "debug_get_kv: not between begin_forward and end_forward");
+  }
   const std::vector<Index> slots = table_.slots(id);
   if (begin < 0 || begin >= end || end > static_cast<Index>(slots.size())) {
     throw request_error(
@@ -106,32 +122,29 @@ std::span<const double> PagedKvCache::value(Index layer, Index slot, Index head)
 
 void PagedKvCache::store(Index layer, Index slot, Index head, std::span<const double> key,
                          std::span<const double> value) {
-  (void)page(slot / limits_.page_size);
   std::ranges::copy(key, at(layer, kKey, slot, head));
   std::ranges::copy(value, at(layer, kValue, slot, head));
 }
 
-double* PagedKvCache::page(Index index) {
+void PagedKvCache::make_page(Index index) {
   if (static_cast<Index>(pages_.size()) <= index) pages_.resize(static_cast<std::size_t>(index) + 1);
   Page& page = pages_[static_cast<std::size_t>(index)];
-  if (!page) {
-    const auto size =
-        static_cast<std::size_t>(shape_.num_layers * 2 * shape_.num_kv_heads * limits_.page_size * shape_.head_dim);
-    page = std::make_unique<double[]>(size);
-    // A slot that is read before it was written shows.
-    std::fill_n(page.get(), size, std::numeric_limits<double>::quiet_NaN());
-  }
-  return page.get();
+  if (page) return;
+  const auto size =
+      static_cast<std::size_t>(shape_.num_layers * 2 * shape_.num_kv_heads * limits_.page_size * shape_.head_dim);
+  page = std::make_unique<double[]>(size);
+  // A slot that is read before it was written shows.
+  std::fill_n(page.get(), size, std::numeric_limits<double>::quiet_NaN());
 }
 
 void PagedKvCache::copy(const PageCopy& copy) {
+  make_page(copy.to);
   for (Index i = 0; i < copy.count; ++i) {
     move({copy.from * limits_.page_size + i, copy.to * limits_.page_size + i});
   }
 }
 
 void PagedKvCache::move(const SlotMove& move) {
-  (void)page(move.to / limits_.page_size);
   for (Index layer = 0; layer < shape_.num_layers; ++layer) {
     for (Index head = 0; head < shape_.num_kv_heads; ++head) {
       store(layer, move.to, head, key(layer, move.from, head), value(layer, move.from, head));

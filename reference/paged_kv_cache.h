@@ -69,11 +69,11 @@ class PagedKvCache {
 
  private:
   enum Kind { kKey = 0, kValue = 1 };
-  using Page = std::unique_ptr<double[]>;  // [layers, 2, Hkv, page_size, d], made when first needed
+  using Page = std::unique_ptr<double[]>;  // [layers, 2, Hkv, page_size, d], made when it is first handed out
 
   [[nodiscard]] Index offset(Index layer, Kind kind, Index slot, Index head) const;
   [[nodiscard]] double* at(Index layer, Kind kind, Index slot, Index head) const;
-  double* page(Index index);
+  void make_page(Index index);
   void copy(const PageCopy& copy);
   void move(const SlotMove& move);
 

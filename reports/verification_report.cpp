@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "core/error.h"
 #include "reports/table.h"
 
 namespace mlbench::reports {
@@ -107,7 +108,7 @@ std::string to_text(const GoldenVerification& result, bool color) {
   fmt::format_to(to, "\n{} of {} result datasets compared in {} comparisons; {} failed; worst error/limit {}\n",
                  result.compared_datasets, result.result_datasets, result.taps.size(), failed, number(worst_ratio));
   for (const Uncompared& dataset : result.uncompared) {
-    fmt::format_to(to, "not compared: {}: {}\n", dataset.dataset, dataset.reason);
+    fmt::format_to(to, "not compared: {}: {}\n", in_quotes(dataset.dataset), dataset.reason);
   }
   for (const std::string& note : result.notes) fmt::format_to(to, "note: {}\n", note);
   fmt::format_to(to, "{}\n", verdict(result.passed()));

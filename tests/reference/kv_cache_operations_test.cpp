@@ -1,4 +1,6 @@
 // What sequence operations do to later results: a fork, a popn or a page border must not be observable.
+#include <cmath>
+
 #include <gmock/gmock.h>
 
 #include "tests/reference/small_models.h"
@@ -105,6 +107,21 @@ TEST_P(CacheOperations, StoredKeysAndValuesAreTheTaps) {
   EXPECT_EQ(code_of([&] { (void)cache.debug_get_kv(0, 3, 3); }), "kv.bad_argument");
   EXPECT_EQ(code_of([&] { (void)cache.debug_get_kv(0, -1, 3); }), "kv.bad_argument");
   EXPECT_EQ(code_of([&] { (void)cache.debug_get_kv(0, 0, 19); }), "kv.bad_argument");
+}
+
+TEST_P(CacheOperations, AForwardThatWasAnnouncedAndNotRunLeavesNaNAndNoHarm) {
+  PagedKvCache cache = driver_.make_cache(4);
+  cache.add_sequence(0);
+  const SeqId ids[] = {0};
+  const Index lengths[] = {6};
+  cache.begin_forward(ids, lengths);
+  EXPECT_EQ(code_of([&] { (void)cache.debug_get_kv(0, 0, 6); }), "kv.state");
+  cache.end_forward();
+  EXPECT_TRUE(std::isnan(cache.debug_get_kv(0, 0, 6).keys.values()[0]));
+  cache.fork_sequence(0, 1, 5);
+  EXPECT_TRUE(std::isnan(driver_.forward(cache, 1, a_).values()[0]));
+  cache.popn(0, 6);
+  EXPECT_EQ(driver_.forward(cache, 0, a_), expected({}, a_));
 }
 
 TEST_P(CacheOperations, QueryPositionsExistDuringAForwardOnly) {

@@ -125,6 +125,14 @@ TEST_F(Pages, PopnReleasesPagesThatNothingUsesAnyMore) {
   append(table_, 0, 1);
 }
 
+TEST_F(Pages, PopnGivesPagesBackFromTheEndAlsoWhenNoneIsLeft) {
+  table_.add_sequence(0);
+  append(table_, 0, 12);
+  (void)table_.popn(0, 12);
+  append(table_, 0, 4);
+  EXPECT_THAT(table_.slots(0), ElementsAre(0, 1, 2, 3));  // page 0 was released last
+}
+
 TEST_F(Pages, PopnIntoASharedPrefixLeavesTheOthersTheirs) {
   table_.add_sequence(0);
   append(table_, 0, 8);
