@@ -56,10 +56,12 @@ class DocumentBuilder final : public nlohmann::json_sax<nlohmann::json> {
     return true;
   }
 
-  bool parse_error(std::size_t position, const std::string&, const nlohmann::json::exception& error) override {
+  bool parse_error(std::size_t position, const std::string& last, const nlohmann::json::exception& error) override {
     const bool too_large = dynamic_cast<const nlohmann::json::out_of_range*>(&error) != nullptr;
-    if (too_large || is_word_for_no_number(position)) {
-      throw request_error(number_code_, fmt::format("{}: the number of {}: must be finite", where_, in_quotes(key_)));
+    const std::string_view word = word_for_no_number(position);
+    if (too_large || !word.empty()) {
+      throw request_error(number_code_, fmt::format("{}: {} = {}: must be a finite number", where_, in_quotes(key_),
+                                                    too_large ? in_quotes(last, kShown) : word));
     }
     throw fail(fmt::format("not valid JSON: {}", parser_reason(error)));
   }
@@ -70,9 +72,12 @@ class DocumentBuilder final : public nlohmann::json_sax<nlohmann::json> {
   }
 
   // Python writes NaN, Infinity and -Infinity; the parser stops at their first letter, byte `position` counted from 1.
-  [[nodiscard]] bool is_word_for_no_number(std::size_t position) const {
+  [[nodiscard]] std::string_view word_for_no_number(std::size_t position) const {
     const std::string_view rest = text_.substr(position > 0 ? position - 1 : 0);
-    return rest.starts_with("NaN") || rest.starts_with("Infinity");
+    for (const std::string_view word : {"NaN", "Infinity"}) {
+      if (rest.starts_with(word)) return word;
+    }
+    return {};
   }
 
   nlohmann::json& place(nlohmann::json value) {

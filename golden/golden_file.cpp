@@ -270,8 +270,8 @@ Tensor<T> GoldenFile::read_as(char request, const DatasetInfo& dataset, ValueKin
     throw request_error("golden.format", fmt::format("{}: dataset {} must hold {}", path_, in_quotes(dataset.path),
                                                      kind == ValueKind::real ? "floating-point numbers" : "integers"));
   }
-  Tensor<T> values(dataset.shape);
   const std::uint64_t size = child_->ask(request, dataset.path);
+  Tensor<T> values(dataset.shape);  // the child, whose memory is limited, could hold it
   if (size != static_cast<std::uint64_t>(values.size()) * sizeof(T)) {
     throw request_error("golden.corrupt",
                         fmt::format("{}: dataset {} changed its size", path_, in_quotes(dataset.path)));

@@ -131,7 +131,7 @@ double value_of(const CaseCopy& model, const Edit& edit) {
 class EditedElement : public ::testing::TestWithParam<Edit> {};
 INSTANTIATE_TEST_SUITE_P(, EditedElement, ::testing::ValuesIn(kEdits), [](const auto& test) {
   std::string name = test.param.model + std::string(test.param.dataset);
-  for (const Index index : test.param.index) name += "_" + std::to_string(index);
+  for (const Index index : test.param.index) name += fmt::format("_{}", index);
   std::ranges::replace_if(
       name, [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '_');
   return name;

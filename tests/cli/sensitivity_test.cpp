@@ -5,6 +5,7 @@
 #include <cctype>
 #include <cmath>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include "tests/cli/case_copy.h"
@@ -61,7 +62,7 @@ std::string tap_name(Index layer, const std::string& name) {
   return layer < 0 ? name : "layers." + std::to_string(layer) + "." + name;
 }
 
-std::string brackets(Index element) { return "[" + std::to_string(element) + "]"; }
+std::string brackets(Index element) { return fmt::format("[{}]", element); }
 
 // weight [row, column] of a linear layer whose input is the product of `inputs`.
 WeightChange linear(const std::string& model, const std::string& module, Index width, Index row, Index column,

@@ -6,6 +6,7 @@
 
 #include "models/presets.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 namespace mlbench {
@@ -103,7 +104,7 @@ TEST(MethodListing, ArgumentsAndResultsAreThoseOfSection3) {
     for (const json& value : values) {
       std::string line = value.at("name").get<std::string>();
       if (value.at("kind") == "tensor") {
-        line += " " + value.at("dtype").get<std::string>() + " " + value.at("shape").dump();
+        line += fmt::format(" {} {}", value.at("dtype").get<std::string>(), value.at("shape").dump());
       } else {
         EXPECT_EQ(value.at("kind"), line == "paged_kv_cache" ? "kv_cache" : "int");
       }
