@@ -70,8 +70,8 @@ std::string ModelOptions::preset() const {
 }
 
 ModelConfig ModelOptions::config() const {
-  const ModelConfig config = folder_.empty() ? preset_config(preset(), overrides())
-                                             : read_checkpoint_config(folder_, {.overrides = overrides()});
+  ModelConfig config = folder_.empty() ? preset_config(preset(), overrides())
+                                       : read_checkpoint_config(folder_, {.overrides = overrides()});
   if (!arch_.empty() && known_architecture(arch_) != config.architecture) {
     throw request_error("usage", fmt::format("--arch {}: the model named is {}", arch_, name(config.architecture)));
   }

@@ -153,10 +153,11 @@ class GoldenFile::Child {
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) throw cannot_start();
     pid_ = ::fork();
     if (pid_ < 0) {
-      const Error error = cannot_start();
+      const int why = errno;
       ::close(ends[0]);
       ::close(ends[1]);
-      throw error;
+      errno = why;
+      throw cannot_start();
     }
     if (pid_ == 0) {
       ::close(ends[0]);

@@ -10,7 +10,6 @@ namespace {
 
 using golden::Group;
 using golden::StepId;
-using ref::KvLimits;
 using ref::PagedKvCache;
 using ref::SeqId;
 using ref::Tensor;
@@ -159,9 +158,8 @@ class GoldenRun {
       step.row_sequence.insert(step.row_sequence.end(), static_cast<std::size_t>(lengths[s]), static_cast<Index>(s));
     }
     StepSink sink(step, listener_);
-    const Tensor hidden =
-        reference_.batch_forward_to_last_hidden_states(x.reshaped({1, x.rows(), x.cols()}), cache, &sink)
-            .reshaped({x.rows(), x.cols()});
+    Tensor hidden = reference_.batch_forward_to_last_hidden_states(x.reshaped({1, x.rows(), x.cols()}), cache, &sink)
+                        .reshaped({x.rows(), x.cols()});
     if (listener_.wants(step, {Tap::logits, -1}))
       listener_.take(step, {Tap::logits, -1}, reference_.get_logits(hidden));
     cache.end_forward();

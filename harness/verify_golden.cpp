@@ -34,6 +34,17 @@ std::string describe_element(const TapSpec& spec, Index column, Index head) {
   return "";
 }
 
+TapResult with_figures(const Comparison& c, Index elements) {
+  TapResult result;
+  result.elements = elements;
+  result.straying = c.straying;
+  result.max_error = c.max_error;
+  result.max_expected = c.max_expected;
+  result.limit = c.limit;
+  result.passed = c.passed;
+  return result;
+}
+
 // Compares each tap with the datasets that hold it, as soon as it is computed.
 class Comparer final : public RunListener {
  public:
@@ -100,18 +111,12 @@ class Comparer final : public RunListener {
     const TapSpec& tap = spec(id.tap);
     const Tensor& expected = expected_values(step, tap, dataset, got.shape());
     const Comparison c = compare(expected.values(), got.values(), options_.rtol);
-    TapResult result{.method = step.method,
-                     .step = step.label,
-                     .dataset = dataset.path,
-                     .tap = to_string(id),
-                     .layer = id.layer,
-                     .elements = got.size(),
-                     .straying = c.straying,
-                     .max_error = c.max_error,
-                     .max_expected = c.max_expected,
-                     .limit = c.limit,
-                     .passed = c.passed,
-                     .worst = std::nullopt};
+    TapResult result = with_figures(c, got.size());
+    result.method = step.method;
+    result.step = step.label;
+    result.dataset = dataset.path;
+    result.tap = to_string(id);
+    result.layer = id.layer;
     if (!c.passed) {
       const Index row = c.worst / got.cols();  // rows: t; heads and probabilities: h * T + t
       const auto t = static_cast<std::size_t>(tap.layout == TapLayout::rows ? row : row % got.dim(1));
@@ -158,18 +163,11 @@ void check_rope(const Model& model, golden::GoldenFile& file, const GoldenOption
                                                       in_quotes(path), stated.size(), own.size()));
     }
     const Comparison c = compare(stated.values(), own, options.rtol);
-    TapResult result{.method = "none",
-                     .step = "rope",
-                     .dataset = path,
-                     .tap = name,
-                     .layer = -1,
-                     .elements = stated.size(),
-                     .straying = c.straying,
-                     .max_error = c.max_error,
-                     .max_expected = c.max_expected,
-                     .limit = c.limit,
-                     .passed = c.passed,
-                     .worst = std::nullopt};
+    TapResult result = with_figures(c, stated.size());
+    result.method = "none";
+    result.step = "rope";
+    result.dataset = path;
+    result.tap = name;
     if (!c.passed) {
       const auto worst = static_cast<std::size_t>(c.worst);
       result.worst =

@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -131,8 +132,8 @@ class StoredTensors {
 
 class Resolver {
  public:
-  Resolver(const ModelConfig& config, const std::string& folder, const StoredTensors& stored)
-      : config_(config), folder_(folder), stored_(stored) {}
+  Resolver(const ModelConfig& config, std::string folder, const StoredTensors& stored)
+      : config_(config), folder_(std::move(folder)), stored_(stored) {}
 
   std::optional<WeightView> find(const TensorSpec& spec) {
     for (const StoredRows& place : stored_places(config_, spec)) {
@@ -159,7 +160,8 @@ class Resolver {
   }
 
  private:
-  WeightView view(const StoredTensors::Tensor& tensor, const StoredRows& place, const TensorSpec& spec) const {
+  [[nodiscard]] WeightView view(const StoredTensors::Tensor& tensor, const StoredRows& place,
+                                const TensorSpec& spec) const {
     const SafetensorsEntry& entry = *tensor.entry;
     Shape expected = spec.shape;
     expected[0] = place.total_rows;

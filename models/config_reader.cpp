@@ -51,23 +51,22 @@ const NamedArchitecture* find_named(const NamedArchitecture (&table)[N], std::st
 }
 
 // Formats of the same families' forebears, which name their fields and tensors otherwise.
-[[nodiscard]] std::optional<Error> foreign_format(const ConfigFields& fields) {
+void refuse_foreign_formats(const ConfigFields& fields) {
   const std::string type = fields.text("model_type").value_or("");
   const bool known = find_named(kModelTypes, type) != nullptr;
   if (type == "santacoder" || type == "gpt2" ||
       (fields.has("attention_head_type") && (!known || type == "gpt_bigcode"))) {
-    return fields.unsupported(fields.has("attention_head_type") ? "attention_head_type" : "model_type",
-                              "the original santacoder format is not read; use the gpt_bigcode-santacoder conversion");
+    throw fields.unsupported(fields.has("attention_head_type") ? "attention_head_type" : "model_type",
+                             "the original santacoder format is not read; use the gpt_bigcode-santacoder conversion");
   }
   if (type == "hf_olmo" || (fields.has("d_model") && (!known || type == "olmo"))) {
-    return fields.unsupported(fields.has("d_model") ? "d_model" : "model_type",
-                              "the legacy hf_olmo format is not read; use a checkpoint with model_type olmo");
+    throw fields.unsupported(fields.has("d_model") ? "d_model" : "model_type",
+                             "the legacy hf_olmo format is not read; use a checkpoint with model_type olmo");
   }
-  return std::nullopt;
 }
 
 Architecture read_architecture(const nlohmann::json& object, const ConfigFields& fields) {
-  if (const auto foreign = foreign_format(fields)) throw *foreign;
+  refuse_foreign_formats(fields);
   if (const auto type = fields.text("model_type")) {
     if (const auto* found = find_named(kModelTypes, *type)) return found->architecture;
     throw fields.unsupported("model_type",

@@ -30,7 +30,7 @@ class HeaderReader {
   HeaderReader(std::string where, std::size_t data_begin, std::size_t file_size)
       : where_(std::move(where)), data_begin_(data_begin), data_size_(file_size - data_begin) {}
 
-  SafetensorsEntry entry(const std::string& name, const nlohmann::json& value) const {
+  [[nodiscard]] SafetensorsEntry entry(const std::string& name, const nlohmann::json& value) const {
     if (!value.is_object()) throw bad(name, fmt::format("must be an object, is {}", shown(value)));
     SafetensorsEntry out;
     out.name = name;

@@ -90,7 +90,7 @@ double bias_std(const ModelConfig& c, TensorRole role) {
 
 double weight_std(const ModelConfig& c, const TensorSpec& spec) {
   const double fan_in = spec.shape.size() == 2 ? static_cast<double>(spec.shape[1]) : 1.0;
-  const double width = static_cast<double>(c.hidden_size);
+  const auto width = static_cast<double>(c.hidden_size);
   // 2L additions to the residual stream, each of variance 1 / 2L.
   const double residual = 1.0 / std::sqrt(2.0 * static_cast<double>(c.num_layers));
   switch (spec.role) {

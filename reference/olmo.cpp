@@ -67,7 +67,7 @@ class Olmo final : public Decoder {
  private:
   inline static const Norm kPlain;  // neither weight nor bias
 
-  [[nodiscard]] Tensor clip(Tensor x) const { return config_.clip_qkv ? ops_.clamp(x, *config_.clip_qkv) : x; }
+  [[nodiscard]] Tensor clip(const Tensor& x) const { return config_.clip_qkv ? ops_.clamp(x, *config_.clip_qkv) : x; }
 
   [[nodiscard]] Tensor attention(Index index, const Layer& w, const Tensor& u, ForwardPass& pass,
                                  const Taps& tap) const {

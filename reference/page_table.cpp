@@ -51,7 +51,7 @@ auto& PageTable::find(AnyState& state, SeqId id) {
 }
 
 Index PageTable::take_block(State& state, Index parent) {
-  Index block = static_cast<Index>(state.blocks.size());
+  auto block = static_cast<Index>(state.blocks.size());
   if (!state.free_blocks.empty()) {
     block = state.free_blocks.back();
     state.free_blocks.pop_back();

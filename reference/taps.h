@@ -30,7 +30,7 @@ class Taps {
     return value;
   }
   // A tensor [T, H, d], recorded as [H, T, d].
-  Tensor heads(Tap tap, Tensor value) const;
+  [[nodiscard]] Tensor heads(Tap tap, Tensor value) const;
 
  private:
   TapSink* sink_;

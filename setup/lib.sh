@@ -85,8 +85,12 @@ ensure_packages() {
   if ! find_root_rights; then
     say "these Debian packages are missing: $missing"
     say 'this user cannot install them; run this, then try again:'
-    local command="apt-get update && apt-get install --yes --no-install-recommends $missing"
-    if command -v sudo >/dev/null; then command="sudo ${command/&& /&& sudo }"; else command="su -c '$command'"; fi
+    local update='apt-get update' install="apt-get install --yes --no-install-recommends $missing" command
+    if command -v sudo >/dev/null; then
+      command="sudo $update && sudo $install"
+    else
+      command="su -c '$update && $install'"
+    fi
     printf '  %s\n' "$command" >&2
     exit $exit_request
   fi

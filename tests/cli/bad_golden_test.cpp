@@ -14,7 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
-using ::testing::StartsWith;
 
 Outcome verify_with(const std::string& golden, const std::string& model = case_folder("olmo")) {
   return run_program(verify_arguments(model, golden));

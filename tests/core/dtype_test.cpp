@@ -46,7 +46,7 @@ TEST_P(SixteenBits, EveryPatternIsReadAsTheStandardDefinesIt) {
   for (unsigned i = 0; i < 0x10000U; ++i) {
     const auto bits = static_cast<std::uint16_t>(i);
     const double expected = decode(f, bits);
-    const double read = static_cast<double>(f.from(bits));
+    const auto read = static_cast<double>(f.from(bits));
     if (std::isnan(expected)) {
       ASSERT_TRUE(std::isnan(read)) << std::hex << bits;
     } else {

@@ -61,9 +61,10 @@ TEST_F(Files, WhatIsNotAFileIsNamed) {
                {dir_ / "plain/below", "file.missing"},
                {dir_.path().string(), "file.not_a_file"},
                {dir_ / "pipe", "file.not_a_file"}};
-  for (const auto& [path, code] : cases) {
+  for (const auto& bad : cases) {
+    const std::string& path = bad.path;
     const auto check = [&](const Error& error) {
-      EXPECT_EQ(error.code(), code) << path;
+      EXPECT_EQ(error.code(), bad.code) << path;
       EXPECT_EQ(error.kind(), ErrorKind::request) << path;
       EXPECT_THAT(error.message(), HasSubstr(path));
     };
