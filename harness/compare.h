@@ -8,7 +8,7 @@
 namespace mlbench::harness {
 
 // Two implementations of one model in float64 differ by rounding alone, 1e-15 to 1e-14 of a tensor's largest value at
-// the sizes goldens have (oracle/README.md measured it for two of them); the smallest mistake that was tried, epsilon
+// the sizes goldens have (docs/verify.md); the smallest mistake that was tried, epsilon
 // off by 1e-6, costs 1.3e-6. The limit lies between, two decades above the one and six below the other.
 inline constexpr double kGoldenRtol = 1e-12;
 

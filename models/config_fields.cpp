@@ -80,20 +80,6 @@ std::optional<ConfigFields> ConfigFields::object(const char* field) const {
   return ConfigFields(*value, where_, prefix_ + field + ".");
 }
 
-std::optional<Index> ConfigFields::integer_of(std::initializer_list<const char*> fields) const {
-  for (const char* field : fields) {
-    if (const auto value = integer(field)) return value;
-  }
-  return std::nullopt;
-}
-
-std::optional<double> ConfigFields::number_of(std::initializer_list<const char*> fields) const {
-  for (const char* field : fields) {
-    if (const auto value = number(field)) return value;
-  }
-  return std::nullopt;
-}
-
 Error ConfigFields::missing(const char* field, std::string_view rule) const {
   return request_error("config.missing", fmt::format("{}: field {}{} is absent: {}", where_, prefix_, field, rule));
 }

@@ -2,7 +2,6 @@
 // file, the field, the value and the rule it breaks.
 #pragma once
 
-#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -29,10 +28,6 @@ class ConfigFields {
   [[nodiscard]] std::optional<std::vector<double>> numbers(const char* field) const;
   // The object under `field`, its fields named "field.x" in messages; nothing where absent or empty.
   [[nodiscard]] std::optional<ConfigFields> object(const char* field) const;
-
-  // As above for whichever of the names is present first.
-  [[nodiscard]] std::optional<Index> integer_of(std::initializer_list<const char*> fields) const;
-  [[nodiscard]] std::optional<double> number_of(std::initializer_list<const char*> fields) const;
 
   // Errors about a field: its value (as it stands in the file, or "absent") and the rule.
   [[nodiscard]] Error missing(const char* field, std::string_view rule) const;

@@ -201,8 +201,8 @@ void refuse_interleaved_rope(const ConfigFields& fields) {
 
 // ---- the families (defaults: the classes of transformers 5.12) ----
 
-// Llama, Orion and OLMo share their fields' names. `missing_sizes`: Llama's and OLMo's sizes have defaults, Orion's
-// none.
+// Llama, Orion and OLMo share their fields' names. What absent sizes mean: Llama's and OLMo's sizes have defaults,
+// Orion's none.
 struct LlamaLikeDefaults {
   Index hidden, intermediate, layers, heads, vocab;
 };
