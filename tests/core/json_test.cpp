@@ -63,9 +63,9 @@ TEST(ParseJson, GivesNumbersThatAreNotFiniteACodeOfTheirOwn) {
 
 TEST(ParseJson, RefusesWhatIsNotJsonInOneLine) {
   for (const char* text :
-       {"",        " ",   "{",  "}",       "[1,]",          "{\"a\"}", "{\"a\":}", "{'a': 1}",
-        "\"\n\"",  "\"a", "01", "1 2",     "// comment\n1", "\xFF",    "\"\xFF\"", "{\"a\": nul\n\n}",
-        "\x1b[2J", "-",   "1.", "\"\\q\"", "\"\\ud800\"",   "[\x01]"}) {
+       {"",        " ",   "{",  "}",       "[1,]",          R"({"a"})", R"({"a":})", "{'a': 1}",
+        "\"\n\"",  "\"a", "01", "1 2",     "// comment\n1", "\xFF",     "\"\xFF\"",  "{\"a\": nul\n\n}",
+        "\x1b[2J", "-",   "1.", R"("\q")", R"("\ud800")",   "[\x01]"}) {
     const Error error = refusal(text);
     EXPECT_EQ(error.code(), "x.syntax") << text;
     EXPECT_THAT(error.message(), StartsWith("there: ")) << text;

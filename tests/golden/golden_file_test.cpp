@@ -84,9 +84,9 @@ TEST(GoldenFile, GivesValuesAgainInAnyOrder) {
     if (dataset.kind == ValueKind::real) first.push_back(file.read(dataset));
   }
   std::size_t at = first.size();
-  for (auto dataset = datasets.rbegin(); dataset != datasets.rend(); ++dataset) {
-    if (dataset->kind != ValueKind::real) continue;
-    EXPECT_EQ(file.read(*dataset), first[--at]) << dataset->path;
+  for (std::size_t i = datasets.size(); i-- > 0;) {
+    if (datasets[i].kind != ValueKind::real) continue;
+    EXPECT_EQ(file.read(datasets[i]), first[--at]) << datasets[i].path;
   }
 }
 

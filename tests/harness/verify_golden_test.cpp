@@ -19,7 +19,7 @@ using test::TempDir;
 std::string data(const std::string& name) { return std::string(MLBENCH_TEST_DATA) + "/schedules-" + name; }
 
 std::string copy_of_golden(const TempDir& dir, const std::string& name) {
-  const std::string copy = dir / "golden.h5";
+  std::string copy = dir / "golden.h5";
   std::filesystem::copy_file(data(name) + "/oracle.h5", copy);
   std::filesystem::permissions(copy, std::filesystem::perms::owner_write, std::filesystem::perm_options::add);
   return copy;

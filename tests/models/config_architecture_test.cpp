@@ -107,7 +107,7 @@ TEST(ConfigArchitecture, PhiMsftWithoutNEmbdIsStillPhiMsft) {
 }
 
 TEST(ConfigText, WhatIsNoJsonIsASyntaxError) {
-  for (const char* text : {"", "{", "nonsense", "{\"model_type\": \"llama\",}", "{\"a\": 1, \"a\": 1}", "\xFF\xFE"}) {
+  for (const char* text : {"", "{", "nonsense", R"({"model_type": "llama",})", R"({"a": 1, "a": 1})", "\xFF\xFE"}) {
     EXPECT_EQ(refused_text(text).code(), "config.syntax") << text;
   }
 }

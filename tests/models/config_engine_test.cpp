@@ -72,7 +72,9 @@ TEST(PrefillChunk, IsTheWindowUpTo8192) {
   for (const auto& [family, config] : test::minimal_configs()) {
     if (family == "phi-msft") continue;
     SCOPED_TRACE(family);
-    const auto chunk = [&](const json& changes) { return read(changed(config, changes)).prefill_chunk_size; };
+    const auto chunk = [&config = config](const json& changes) {
+      return read(changed(config, changes)).prefill_chunk_size;
+    };
     EXPECT_EQ(chunk({}), 128);
     EXPECT_EQ(chunk({{"prefill_chunk_size", 0}}), 128);
     EXPECT_EQ(chunk({{"prefill_chunk_size", nullptr}}), 128);

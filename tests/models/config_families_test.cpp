@@ -15,7 +15,6 @@ using test::read;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using ::testing::UnorderedElementsAre;
 
 using Get = std::function<double(const ModelConfig&)>;
 double as_number(Index value) { return static_cast<double>(value); }

@@ -10,9 +10,6 @@ using test::expect_refused;
 using test::minimal;
 using test::minimal_msft;
 using test::read;
-using test::refused;
-using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 
 const json kLlama = minimal(Architecture::llama);  // d = 16, Lmax = 128
 RopeConfig rope_of(const json& changes) { return read(changed(kLlama, changes)).rope; }

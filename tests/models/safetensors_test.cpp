@@ -19,7 +19,6 @@ namespace {
 using nlohmann::json;
 using test::error_of;
 using test::safetensors_bytes;
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::StartsWith;
@@ -198,7 +197,8 @@ TEST(Safetensors, OffsetsMustBeARangeInsideTheFile) {
 }
 
 TEST(Safetensors, TheBytesMustBeThoseOfTypeAndShape) {
-  for (const json& shape : {json({3}), json({5}), json({2, 3}), json({0}), json({4, 0})}) {
+  for (const json& shape :
+       {json::array({3}), json::array({5}), json::array({2, 3}), json::array({0}), json::array({4, 0})}) {
     EXPECT_EQ(refused(file({{"a", tensor("U8", shape, {0, 4})}}, 4)).code(), "checkpoint.format") << shape;
   }
   EXPECT_EQ(refused(file({{"a", tensor("F32", {4}, {0, 4})}}, 4)).code(), "checkpoint.format");

@@ -60,8 +60,8 @@ TEST(Synthetic, StoredBytesAreFixed) {
   // The values above, times 1 / sqrt(192), rounded to bfloat16 (nearest, ties to even).
   const unsigned expected[] = {0x3ca5, 0x3d25, 0xbd04, 0xbc55, 0x3d9b, 0x3d30, 0x3c2f, 0xbd46};
   for (std::size_t i = 0; i < 8; ++i) {
-    const unsigned low = std::to_integer<unsigned>(gate.data[2 * i]),
-                   high = std::to_integer<unsigned>(gate.data[2 * i + 1]);
+    const auto low = std::to_integer<unsigned>(gate.data[2 * i]),
+               high = std::to_integer<unsigned>(gate.data[2 * i + 1]);
     EXPECT_EQ(low | high << 8U, expected[i]) << i;
   }
 }
@@ -139,7 +139,7 @@ TEST(Synthetic, ValuesHaveMeanZeroAndVarianceOne) {
     if (i > 0) neighbours += z[i] * z[i - 1];
     largest = std::max(largest, std::fabs(z[i]));
   }
-  const double count = static_cast<double>(n);
+  const auto count = static_cast<double>(n);
   EXPECT_NEAR(sum / count, 0.0, 5.0 / std::sqrt(count));
   EXPECT_NEAR(squares / count, 1.0, 5.0 * std::sqrt(1.7 / count));
   EXPECT_NEAR(neighbours / count, 0.0, 5.0 / std::sqrt(count)) << "neighbours are independent";
@@ -176,7 +176,7 @@ TEST(Synthetic, OlmosClippedModelsHaveLargeChannelsThatMeetSmallOnes) {
     if (spec.role == TensorRole::v_proj) v = synthetic_spread(config, spec);
     if (spec.role == TensorRole::attn_out) out = synthetic_spread(config, spec);
   }
-  const std::size_t width = static_cast<std::size_t>(config.q_width()), d = static_cast<std::size_t>(config.head_dim);
+  const auto width = static_cast<std::size_t>(config.q_width()), d = static_cast<std::size_t>(config.head_dim);
   ASSERT_EQ(q.row_scale.size(), width);
   ASSERT_EQ(out.col_scale.size(), width);
   EXPECT_GT(std::count(q.row_scale.begin(), q.row_scale.end(), 8.0), 0);

@@ -22,7 +22,7 @@ class CacheOperations : public ::testing::TestWithParam<Architecture> {
   CacheOperations() : driver_(small_model(GetParam())) {}
 
   // The logits of `next` after `prefix`, from a cache of their own.
-  Tensor expected(const Ids& prefix, const Ids& next) const {
+  [[nodiscard]] Tensor expected(const Ids& prefix, const Ids& next) const {
     PagedKvCache cache = driver_.make_cache(4);
     cache.add_sequence(0);
     if (!prefix.empty()) driver_.forward(cache, 0, prefix);

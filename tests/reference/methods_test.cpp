@@ -32,8 +32,8 @@ class Methods : public ::testing::TestWithParam<Architecture> {
     cache.begin_forward(id, length);
     return cache;
   }
-  const Reference& reference() const { return driver_.reference(); }
-  Index count() const { return static_cast<Index>(tokens_.size()); }
+  [[nodiscard]] const Reference& reference() const { return driver_.reference(); }
+  [[nodiscard]] Index count() const { return static_cast<Index>(tokens_.size()); }
 
   Driver driver_;
   Ids tokens_;

@@ -27,7 +27,7 @@ class SlidingWindow : public ::testing::TestWithParam<Architecture> {
  protected:
   SlidingWindow() : driver_(one_layer(GetParam())), cache_(driver_.make_cache(4, true)) { cache_.add_sequence(0); }
 
-  Tensor last_row(const Ids& tokens) const {
+  [[nodiscard]] Tensor last_row(const Ids& tokens) const {
     PagedKvCache plain = driver_.make_cache();
     plain.add_sequence(0);
     const Tensor rows = driver_.forward(plain, 0, tokens);
