@@ -16,16 +16,24 @@ namespace mlbench::cli {
 using Action = std::function<int()>;
 
 // Adds the command to `app`; when it is the one that was named, `action` is set.
+void add_golden_command(CLI::App& app, Action& action);
 void add_list_command(CLI::App& app, Action& action);
 void add_verify_command(CLI::App& app, Action& action);
 
 // Options that name a model: --arch, --preset or --model, and --set FIELD=VALUE.
 class ModelOptions {
  public:
-  void add_to(CLI::App& command);
+  // `several`: --arch takes a list, separated by commas, and each() takes it apart.
+  void add_to(CLI::App& command, bool several = false);
 
   // True when any of --arch, --preset and --model was given.
   [[nodiscard]] bool given() const;
+  // One choice for each architecture of the list.
+  [[nodiscard]] std::vector<ModelOptions> each() const;
+  // For people: "olmo-small", or the folder. For a shell: the options that make this choice again.
+  [[nodiscard]] std::string description() const;
+  [[nodiscard]] std::string command_line() const;
+  [[nodiscard]] std::uint64_t seed() const { return seed_; }
   [[nodiscard]] ModelConfig config() const;
   // With weights: the checkpoint's, or synthetic ones of `dtype`.
   [[nodiscard]] Model load(DType dtype, bool strict, Workers& workers) const;
@@ -38,6 +46,9 @@ class ModelOptions {
   std::vector<std::string> settings_;
   std::uint64_t seed_ = 1;
 };
+
+// As one word of a POSIX shell.
+[[nodiscard]] std::string shell_word(const std::string& text);
 
 // Writes to standard output; throws an internal error when that fails (a full disk, a closed pipe is none).
 void print(const std::string& text);

@@ -39,6 +39,7 @@ int run(int argc, char** argv) {
   mlbench::cli::Action action;
   mlbench::cli::add_list_command(app, action);
   mlbench::cli::add_verify_command(app, action);
+  mlbench::cli::add_golden_command(app, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {

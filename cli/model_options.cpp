@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <charconv>
 
 #include <fmt/format.h>
@@ -32,9 +33,22 @@ std::string check_seed(const std::string& text) {
 
 }  // namespace
 
-void ModelOptions::add_to(CLI::App& command) {
+std::string shell_word(const std::string& text) {
+  const bool plain = !text.empty() && text.find_first_not_of(
+                                          "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                          "0123456789-_./=,:") == std::string::npos;
+  if (plain) return text;
+  std::string out = "'";
+  for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
+void ModelOptions::add_to(CLI::App& command, bool several) {
   command.add_option("--arch", arch_,
-                     "Architecture: llama, orion, olmo, phi or gpt_bigcode; without --preset its small preset");
+                     several
+                         ? "Architectures, separated by commas: llama, orion, olmo, phi, gpt_bigcode; without "
+                           "--preset their small presets"
+                         : "Architecture: llama, orion, olmo, phi or gpt_bigcode; without --preset its small preset");
   auto* preset = command.add_option("--preset", preset_, "Preset: a published configuration (mlbench list presets)");
   auto* folder = command.add_option("--model", folder_, "Checkpoint folder with config.json and safetensors");
   folder->excludes(preset);
@@ -47,6 +61,29 @@ void ModelOptions::add_to(CLI::App& command) {
 }
 
 bool ModelOptions::given() const { return !arch_.empty() || !preset_.empty() || !folder_.empty(); }
+
+std::vector<ModelOptions> ModelOptions::each() const {
+  std::vector<ModelOptions> choices;
+  for (std::size_t begin = 0; begin <= arch_.size();) {
+    const std::size_t end = std::min(arch_.find(',', begin), arch_.size());
+    choices.push_back(*this);
+    choices.back().arch_ = arch_.substr(begin, end - begin);
+    begin = end + 1;
+  }
+  if (choices.size() > 1 && !(preset_.empty() && folder_.empty()))
+    throw request_error("usage", fmt::format("--arch {}: a preset or a checkpoint is of one architecture", arch_));
+  return choices;
+}
+
+std::string ModelOptions::description() const { return folder_.empty() ? preset() : folder_; }
+
+std::string ModelOptions::command_line() const {
+  std::string out = folder_.empty() ? fmt::format("--arch {} --preset {}", name(config().architecture), preset())
+                                    : "--model " + shell_word(folder_);
+  for (const std::string& setting : settings_) out += " --set " + shell_word(setting);
+  if (folder_.empty() && seed_ != 1) out += fmt::format(" --seed {}", seed_);
+  return out;
+}
 
 nlohmann::json ModelOptions::overrides() const {
   nlohmann::json fields = nlohmann::json::object();

@@ -11,7 +11,10 @@ void ProgressLine::show(const std::string& doing, double done) {
   if (!enabled_ || now - last_ < std::chrono::milliseconds(100)) return;
   last_ = now;
   const std::chrono::duration<double> spent = now - start_;
-  fmt::print(stderr, "\r\x1b[K{:3.0f}% {:.0f} s  {}", 100.0 * done, spent.count(), doing);
+  // Too early, an estimate is worth nothing.
+  const bool known = done > 0.03 && spent.count() > 2.0;
+  const std::string left = known ? fmt::format(", about {:.0f} s left", spent.count() * (1.0 - done) / done) : "";
+  fmt::print(stderr, "\r\x1b[K{:3.0f}% {:.0f} s{}  {}", 100.0 * done, spent.count(), left, doing);
   std::fflush(stderr);
   shown_ = true;
 }

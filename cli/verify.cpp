@@ -1,85 +1,283 @@
 #include <cmath>
+#include <filesystem>
 #include <memory>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include "cli/backends.h"
 #include "cli/command.h"
+#include "cli/plan_options.h"
 #include "cli/progress.h"
 #include "core/error.h"
 #include "core/file_map.h"
-#include "core/near_names.h"
+#include "harness/memory.h"
+#include "harness/plan_json.h"
+#include "harness/verify_backend.h"
 #include "harness/verify_golden.h"
+#include "harness/verify_own_golden.h"
+#include "reports/backend_report.h"
+#include "reports/junit.h"
 #include "reports/verification_report.h"
 
 namespace mlbench::cli {
 namespace {
 
+using harness::Plan;
+
 struct Options {
   ModelOptions model;
+  PlanOptions plan;
   std::string backend;
+  std::string device;
   std::string golden;
-  std::string dtype = "f64";
+  std::vector<std::string> dtypes;
+  std::string mode = "both";
   std::string rope_compat = "f64";
-  std::string json;
+  std::string json, junit;
   std::string color = "auto";
   double rtol = harness::kGoldenRtol;
   int threads = Workers::hardware();
   bool strict = false;
+  bool trust = false;
 };
 
-void require_reference(const Options& options) {
-  if (options.backend == "reference") return;
-  for (const char* later : {"cpu", "cuda", "rocm"}) {
-    if (options.backend == later) {
-      throw Error(ErrorKind::unavailable, "backend.unavailable",
-                  fmt::format("backend {} is not part of this build; there is: reference", later));
-    }
-  }
-  throw request_error(
-      "backend.unknown",
-      fmt::format("no backend is called {}{}", in_quotes(options.backend),
-                  near_names_hint(options.backend, {"reference", "cpu", "cuda", "rocm"}, "mlbench verify --help")));
+// ---- what was asked for ----
+
+std::vector<DType> dtypes_of(const Options& options) {
+  std::vector<std::string> names = options.dtypes;
+  if (names.empty()) names.emplace_back(options.backend == "reference" ? "f64" : "f32");
+  std::vector<DType> out;
+  for (const std::string& text : names) out.push_back(require_dtype(text));
+  return out;
 }
 
 void check(const Options& options) {
-  require_reference(options);
   if (!options.model.given())
     throw request_error("usage", "verify: name a model with --model DIR, --arch A or --preset P");
-  if (options.golden.empty()) {
-    throw request_error(
-        "usage", "verify: --golden FILE is needed: backend reference is the truth that others are compared with");
-  }
-  if (options.dtype != "f64") {
-    throw request_error("usage",
-                        fmt::format("--dtype {}: backend reference computes in f64", in_quotes(options.dtype)));
-  }
   if (!std::isfinite(options.rtol) || options.rtol <= 0.0) throw request_error("usage", "--rtol: must be a number > 0");
+  if (options.trust && options.golden.empty()) throw request_error("usage", "--trust-golden: needs --golden FILE");
+  if (options.golden.empty()) return;
+  if (options.model.each().size() > 1) throw request_error("usage", "--golden: is of one architecture");
+  for (const DType dtype : dtypes_of(options)) {
+    if (options.backend == "reference" && dtype != DType::f64)
+      throw request_error("usage", fmt::format("--dtype {}: backend reference computes in f64", name(dtype)));
+  }
 }
 
-int verify(const Options& options) {
-  check(options);
-  golden::GoldenFile golden(options.golden);  // its reader process starts before our threads do
-  Workers workers(options.threads);
-  const Model model = options.model.load(DType::f64, options.strict, workers);
-  for (const std::string& warning : model.warnings) fmt::print(stderr, "warning: {}\n", one_line(warning));
+// ---- results ----
 
+void write_json(const std::string& where, const nlohmann::ordered_json& json) {
+  constexpr auto replace = nlohmann::json::error_handler_t::replace;  // folders' names may be no text
+  const std::string text = json.dump(1, ' ', false, replace) + "\n";
+  if (where == "-") print(text);
+  if (!where.empty() && where != "-") write_file_whole(where, text);
+}
+
+Model load(const Options& options, const ModelOptions& choice, DType dtype, Workers& workers) {
+  Model model = choice.load(dtype, options.strict, workers);
+  for (const std::string& warning : model.warnings) fmt::print(stderr, "warning: {}\n", one_line(warning));
+  return model;
+}
+
+// ---- the reference against a golden ----
+
+// A golden that is open, in one of the two layouts.
+struct OpenGolden {
+  golden::GoldenFile file;
+  std::optional<golden::OwnGolden> own;
+  std::optional<golden::HfGolden> hf;  // read when the plan is made from it
+
+  explicit OpenGolden(const std::string& path) : file(path) {
+    if (golden::is_own_layout(file)) own.emplace(file);
+  }
+  [[nodiscard]] Plan plan(const ModelConfig& config) {
+    if (own) return harness::parse_plan(own->manifest().plan, file.path());
+    hf = golden::read_hf_layout(file);
+    return harness::plan_of(*hf, config);
+  }
+};
+
+GoldenVerification verify_reference(const Options& options, Workers& workers, OpenGolden& golden) {
+  const DType dtype = golden.own ? harness::dtype_of(*golden.own, golden.file.path()) : DType::f64;
+  const Model model = load(options, options.model, dtype, workers);
   ProgressLine line(stderr_is_terminal());
   harness::GoldenOptions run;
   run.rtol = options.rtol;
   run.rope_compat = options.rope_compat == "f32" ? ref::RopeCompat::f32 : ref::RopeCompat::f64;
   run.progress = [&](const std::string& doing, double done) { line.show(doing, done); };
-  const GoldenVerification result = harness::verify_golden(model, golden, workers, run);
-  line.clear();
+  if (golden.own) return harness::verify_own_golden(model, *golden.own, golden.file.path(), workers, run);
+  return harness::verify_golden(model, golden.file, workers, run);
+}
 
-  constexpr auto replace = nlohmann::json::error_handler_t::replace;  // folders' names may be no text
-  const std::string json = options.json.empty() ? "" : reports::to_json(result).dump(1, ' ', false, replace) + "\n";
-  if (options.json == "-") {
-    print(json);
-  } else {
-    if (!options.json.empty()) write_file_whole(options.json, json);
-    print(reports::to_text(result, use_color(options.color)));
-  }
+int report(const Options& options, const GoldenVerification& result) {
+  write_json(options.json, reports::to_json(result));
+  if (options.json != "-") print(reports::to_text(result, use_color(options.color)));
   return result.passed() ? 0 : 1;
+}
+
+// ---- a backend against the live reference ----
+
+std::string again(const Options& options, const ModelOptions& model, const BackendVerification& result) {
+  const TapCheck* first = result.first_failure();
+  if (first == nullptr) return "";
+  std::string command = fmt::format("mlbench verify {} --backend {} --dtype {} --mode {}", model.command_line(),
+                                    options.backend, result.dtype, name(first->mode));
+  command += options.plan.command_line();
+  if (!options.golden.empty()) command += " --golden " + shell_word(options.golden);
+  return command + fmt::format(" --call '{}'", first->call);
+}
+
+BackendVerification unsupported(const ModelOptions& choice, const ModelConfig& config, const backends::Backend& backend,
+                                DType dtype, const std::string& reason) {
+  BackendVerification out;
+  out.model = choice.description();
+  out.architecture = name(config.architecture);
+  out.backend = backend.name();
+  out.version = backend.version();
+  out.dtype = name(dtype);
+  out.unsupported.push_back({"model", reason});
+  return out;
+}
+
+golden::OwnGolden& trusted(OpenGolden& golden) {
+  if (golden.own) return *golden.own;
+  throw request_error("golden.no_limits",
+                      fmt::format("{}: holds no limits to trust: it is in Hugging Face's layout, not made by mlbench "
+                                  "golden make",
+                                  golden.file.path()));
+}
+
+// One model in one type, checked as far as it can be before anything is loaded.
+struct Job {
+  ModelOptions choice;
+  ModelConfig config;
+  Plan plan;
+  DType dtype = DType::f32;
+  backends::Support support;
+  std::uint64_t memory_bytes = 0;
+};
+
+harness::BackendOptions run_options(const Options& options, DType dtype, OpenGolden* golden) {
+  harness::BackendOptions run;
+  run.run = {.dtype = dtype, .device = options.device, .threads = options.threads};
+  run.isolated = options.mode != "chained";
+  run.chained = options.mode != "isolated";
+  if (golden != nullptr && golden->hf) {
+    run.golden_file = &golden->file;
+    run.golden = &*golden->hf;
+  }
+  return run;
+}
+
+std::vector<Job> jobs_of(const Options& options, const backends::Backend& backend, OpenGolden* golden) {
+  std::vector<Job> jobs;
+  for (const ModelOptions& choice : options.model.each()) {
+    const ModelConfig config = choice.config();
+    const Plan plan = golden != nullptr ? options.plan.narrowed(golden->plan(config)) : options.plan.plan(config);
+    for (const DType dtype : dtypes_of(options)) {
+      const harness::BackendOptions run = run_options(options, dtype, golden);
+      Job job{choice, config, plan, dtype, backend.supports(config, run.run), 0};
+      if (job.support) job.memory_bytes = harness::memory_estimate(config, dtype, backend, plan, run);
+      harness::require_memory(job.memory_bytes, choice.description());
+      jobs.push_back(std::move(job));
+    }
+  }
+  return jobs;
+}
+
+BackendVerification verify_one(const Options& options, const Job& job, backends::Backend& backend, OpenGolden* golden,
+                               Workers& workers) {
+  if (!job.support) return unsupported(job.choice, job.config, backend, job.dtype, job.support.reason);
+  if (stderr_is_terminal()) {
+    fmt::print(stderr, "{}, {}: {} rows, up to {:.1f} GiB of memory\n", job.choice.description(), name(job.dtype),
+               harness::total_rows(job.plan), static_cast<double>(job.memory_bytes) / 0x1p30);
+  }
+  const Model model = load(options, job.choice, job.dtype, workers);
+  ProgressLine line(stderr_is_terminal());
+  harness::BackendOptions run = run_options(options, job.dtype, golden);
+  run.progress = [&](const std::string& doing, double done) { line.show(doing, done); };
+  BackendVerification result =
+      options.trust ? harness::verify_trusted(model, backend, trusted(*golden), golden->file.path(), run, workers)
+                    : harness::verify_backend(model, backend, job.plan, run, workers);
+  result.again = again(options, job.choice, result);
+  result.memory_estimate_bytes = job.memory_bytes;
+  result.memory_peak_bytes = harness::peak_memory_bytes();
+  return result;
+}
+
+int exit_code_of(const std::vector<BackendVerification>& results) {
+  bool any = false;
+  for (const BackendVerification& result : results) {
+    const bool ran = !result.checks.empty() || !result.error.empty();
+    if (ran && !result.passed()) return 1;
+    any |= ran;
+  }
+  return any ? 0 : exit_code(ErrorKind::unavailable);
+}
+
+int verify(const Options& options) {
+  const auto backend = make_backend(options.backend);
+  check(options);
+  std::optional<OpenGolden> golden;
+  if (!options.golden.empty()) golden.emplace(options.golden);  // its reader process starts before our threads do
+  Workers workers(options.threads);
+  if (golden && options.trust) (void)trusted(*golden);
+  if (golden && !options.trust) {
+    const GoldenVerification reference = verify_reference(options, workers, *golden);
+    if (options.backend == "reference" || !reference.passed()) return report(options, reference);
+  }
+  std::vector<BackendVerification> results;
+  const bool color = use_color(options.color);
+  OpenGolden* const opened = golden ? &*golden : nullptr;
+  for (const Job& job : jobs_of(options, *backend, opened)) {
+    results.push_back(verify_one(options, job, *backend, opened, workers));
+    if (options.json != "-") print(reports::to_text(results.back(), color) + "\n");
+  }
+  write_json(options.json, reports::to_json(results));
+  if (!options.junit.empty()) write_file_whole(options.junit, reports::to_junit(results));
+  if (options.json != "-" && results.size() > 1) print(reports::summary_text(results, color));
+  return exit_code_of(results);
+}
+
+void add_what(CLI::App& command, Options& options) {
+  options.model.add_to(command, true);
+  command.add_option("--backend", options.backend, "What is checked: cpu or reference (mlbench list backends)")
+      ->required();
+  command.add_option("--device", options.device, "Device of the backend (mlbench list devices)");
+  command.add_option("--dtype", options.dtypes, "Storage types, separated by commas: f64, f32, bf16, f16")
+      ->delimiter(',')
+      ->type_name("TYPE");
+  command.add_option("--mode", options.mode, "isolated, chained or both")
+      ->check(CLI::IsMember({"isolated", "chained", "both"}))
+      ->capture_default_str();
+  options.plan.add_to(command);
+  command.add_option("--golden", options.golden, "Golden whose inputs are run (mlbench golden --help)");
+  command.add_flag("--trust-golden", options.trust,
+                   "Judge by the limits that stand in the golden, without evaluating the reference");
+  command.add_option("--rtol", options.rtol, "With --golden: limit of max|difference| / max|golden| for each tap")
+      ->capture_default_str();
+  command
+      .add_option("--rope-compat", options.rope_compat,
+                  "With --golden: build rotary angles in f64, or as engines do in f32")
+      ->check(CLI::IsMember({"f64", "f32"}))
+      ->capture_default_str();
+  command.add_flag("--strict", options.strict,
+                   "A tensor in the checkpoint that nothing uses is an error, not a warning");
+  command.add_option("--threads", options.threads, "Threads of the reference and of a backend on the processor")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+}
+
+void add_output(CLI::App& command, Options& options) {
+  command
+      .add_option("--json", options.json,
+                  "Write the result as JSON to this file; - for standard output instead of the table")
+      ->type_name("FILE");
+  command.add_option("--junit", options.junit, "Write the result as JUnit XML to this file")->type_name("FILE");
+  command.add_option("--color", options.color, "auto, always or never")
+      ->check(CLI::IsMember({"auto", "always", "never"}))
+      ->capture_default_str();
 }
 
 }  // namespace
@@ -87,30 +285,14 @@ int verify(const Options& options) {
 void add_verify_command(CLI::App& app, Action& action) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("verify", "Check a backend against a golden or against the float64 reference");
-  options->model.add_to(*command);
-  command->add_option("--backend", options->backend, "What is checked: reference")->required();
-  command->add_option("--golden", options->golden, "HDF5 file with inputs and results in Hugging Face's layout");
-  command->add_option("--rtol", options->rtol, "Limit of max|difference| / max|golden| for each tap")
-      ->capture_default_str();
-  command->add_option("--dtype", options->dtype, "Type of the backend: f64")->capture_default_str();
-  command->add_option("--rope-compat", options->rope_compat, "Build rotary angles in f64, or as engines do in f32")
-      ->check(CLI::IsMember({"f64", "f32"}))
-      ->capture_default_str();
-  command->add_flag("--strict", options->strict,
-                    "A tensor in the checkpoint that nothing uses is an error, not a warning");
-  command->add_option("--threads", options->threads, "Threads; results do not depend on it")
-      ->check(CLI::Range(1, 1024))
-      ->capture_default_str();
-  command
-      ->add_option("--json", options->json,
-                   "Write the result as JSON to this file; - for standard output instead of the table")
-      ->type_name("FILE");
-  command->add_option("--color", options->color, "auto, always or never")
-      ->check(CLI::IsMember({"auto", "always", "never"}))
-      ->capture_default_str();
+  add_what(*command, *options);
+  add_output(*command, *options);
   command->footer(
-      "Exit codes: 0 passed, 1 failed, 2 the request or a file is wrong, 3 the backend is not there.\n"
-      "Example: mlbench verify --model CHECKPOINT --golden CHECKPOINT/oracle.h5 --backend reference");
+      "Exit codes: 0 passed, 1 failed, 2 the request or a file is wrong, 3 the backend is not there or supports "
+      "nothing\n"
+      "of what was asked.\n"
+      "Example: mlbench verify --arch olmo --backend cpu --dtype f32,bf16\n"
+      "         mlbench verify --model CHECKPOINT --golden CHECKPOINT/oracle.h5 --backend reference");
   command->callback([options, &action] { action = [options] { return verify(*options); }; });
 }
 

@@ -8,6 +8,8 @@
 
 namespace mlbench::cli {
 
+std::string program_version() { return MLBENCH_VERSION; }
+
 std::string version_text() {
   return fmt::format(
       "mlbench {}\n"

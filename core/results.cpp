@@ -13,4 +13,11 @@ bool GoldenVerification::enough_compared() const {
   return compared_datasets > 0 && compared_datasets * 100 >= result_datasets * 95;
 }
 
+std::string_view name(VerifyMode mode) { return mode == VerifyMode::isolated ? "isolated" : "chained"; }
+
+const TapCheck* BackendVerification::first_failure() const {
+  const auto it = std::find_if(checks.begin(), checks.end(), [](const TapCheck& check) { return !check.passed; });
+  return it == checks.end() ? nullptr : &*it;
+}
+
 }  // namespace mlbench

@@ -1,8 +1,11 @@
 // What a verification found, independent of how it is shown. harness/ fills these, reports/ renders them.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/tensor.h"
@@ -58,6 +61,61 @@ struct GoldenVerification {
   [[nodiscard]] const TapResult* first_failure() const;
   [[nodiscard]] bool enough_compared() const;  // at least 95% of the golden's result datasets
   [[nodiscard]] bool passed() const { return first_failure() == nullptr && enough_compared(); }
+};
+
+// ---- a backend against the live reference ----
+
+// isolated: every part of the stack is fed the reference's own input. chained: the backend runs freely.
+enum class VerifyMode { isolated, chained };
+[[nodiscard]] std::string_view name(VerifyMode mode);
+
+// One tap of one call in one mode.
+struct TapCheck {
+  VerifyMode mode = VerifyMode::isolated;
+  std::string call;    // the plan's label: "batch/2 batch_decode"
+  std::string method;  // "batch_decode"
+  std::string tap;     // "layers.3.attn.q"
+  std::string kind;    // the same without its layer: "attn.q"
+  Index layer = -1;    // -1 outside the layers
+  Index elements = 0;
+  Index straying = 0;  // elements whose error is not within their limit
+  double ratio = 0.0;  // the largest error / limit; infinite where a value is not a number, or the limit is 0
+  double error = 0.0;  // of that element
+  double limit = 0.0;  // of that element
+  bool passed = false;
+  std::optional<Mismatch> worst;  // where it did not pass
+};
+
+// Something that was asked for and not done, with the reason.
+struct Unsupported {
+  std::string what;
+  std::string reason;
+};
+
+// How far the backend's taps of one kind lie from a golden: the largest max|difference| / max|golden|.
+struct GoldenDistance {
+  std::string kind;
+  double distance = 0.0;
+  std::string call;
+};
+
+struct BackendVerification {
+  std::string model, architecture, backend, version, device, dtype;
+  std::vector<std::pair<std::string, std::string>> arithmetic;  // as declared: {"accumulation", "f32"}
+  std::uint64_t seed = 0;
+  std::vector<TapCheck> checks;           // in the order of computation, one mode after the other
+  std::string golden;                     // the path of the golden whose inputs were run; empty: none
+  std::vector<GoldenDistance> distances;  // to it, in chained mode; reported, not judged
+  std::vector<Unsupported> unsupported;
+  std::vector<std::string> warnings;
+  std::string error;  // what the backend itself threw; empty: nothing
+  std::string again;  // the command that runs the first failure alone
+  std::uint64_t memory_estimate_bytes = 0;
+  std::uint64_t memory_peak_bytes = 0;  // of the process so far
+
+  // The isolated one comes before the chained one: it tells where the error is made.
+  [[nodiscard]] const TapCheck* first_failure() const;
+  [[nodiscard]] bool passed() const { return error.empty() && !checks.empty() && first_failure() == nullptr; }
 };
 
 }  // namespace mlbench

@@ -12,16 +12,25 @@ namespace mlbench::golden {
 
 enum class ValueKind { real, integer, other };
 
+using Attributes = std::map<std::string, std::string>;  // strings, and scalar numbers as text
+
 struct DatasetInfo {
   std::string path;  // "/prefill/model.layers.0.mlp"
   Shape shape;
   ValueKind kind = ValueKind::other;
   std::uint64_t object = 0;  // equal for names of the same stored values (hard links)
+  Attributes attributes;
+};
+
+struct GroupInfo {
+  std::string path;
+  Attributes attributes;
 };
 
 struct FileInfo {
-  std::vector<DatasetInfo> datasets;              // by path
-  std::map<std::string, std::string> attributes;  // of the root; strings, and scalar numbers as text
+  std::vector<DatasetInfo> datasets;  // by path
+  std::vector<GroupInfo> groups;      // by path, without the root
+  Attributes attributes;              // of the root
 };
 
 }  // namespace mlbench::golden

@@ -30,6 +30,7 @@ using nlohmann::json;
 constexpr char kList = 'L';
 constexpr char kReals = 'R';
 constexpr char kIntegers = 'I';
+constexpr char kStored = 'S';
 enum class Status : char { ok, error };
 constexpr std::uint64_t kMaxName = 1U << 20U;
 constexpr std::uint64_t kMaxListing = 1U << 30U;
@@ -89,12 +90,29 @@ bool answer(int fd, Status status, const std::string& text) { return answer(fd, 
 
 std::string to_json_text(const FileInfo& info) {
   json datasets = json::array();
+  json groups = json::array();
   for (const DatasetInfo& dataset : info.datasets) {
-    datasets.push_back({dataset.path, dataset.shape, static_cast<int>(dataset.kind), dataset.object});
+    datasets.push_back(
+        {dataset.path, dataset.shape, static_cast<int>(dataset.kind), dataset.object, dataset.attributes});
   }
+  for (const GroupInfo& group : info.groups) groups.push_back({group.path, group.attributes});
   // Names may hold any bytes; what is not text cannot be the name of anything that is looked for.
-  return json{{"datasets", datasets}, {"attributes", info.attributes}}.dump(-1, ' ', false,
-                                                                            json::error_handler_t::replace);
+  return json{{"datasets", datasets}, {"groups", groups}, {"attributes", info.attributes}}.dump(
+      -1, ' ', false, json::error_handler_t::replace);
+}
+
+FileInfo from_json_text(const std::string& text) {
+  const json listing = json::parse(text);
+  FileInfo info;
+  for (const json& item : listing["datasets"]) {
+    info.datasets.push_back({item[0].get<std::string>(), item[1].get<Shape>(),
+                             static_cast<ValueKind>(item[2].get<int>()), item[3].get<std::uint64_t>(),
+                             item[4].get<Attributes>()});
+  }
+  for (const json& item : listing["groups"])
+    info.groups.push_back({item[0].get<std::string>(), item[1].get<Attributes>()});
+  info.attributes = listing["attributes"].get<Attributes>();
+  return info;
 }
 
 template <class T>
@@ -126,6 +144,9 @@ void serve(const std::string& path, int fd, std::uint64_t file_bytes) {
         reader = std::make_unique<Hdf5Reader>(path);
         info = reader->info();
         open = answer(fd, Status::ok, to_json_text(info));
+      } else if (request == kStored) {
+        const std::uint64_t bytes = reader->stored_bytes(name);
+        open = answer(fd, Status::ok, &bytes, sizeof bytes);
       } else if (request == kReals) {
         open = answer_values<double>(fd, path, *reader, info, name);
       } else {
@@ -243,12 +264,7 @@ GoldenFile::GoldenFile(const std::string& path) : path_(path), child_(std::make_
     throw request_error("golden.corrupt", fmt::format("{}: lists more than {} bytes of names", path, kMaxListing));
   std::string text(size, '\0');
   child_->receive(text.data(), text.size());
-  const json listing = json::parse(text);
-  for (const json& item : listing["datasets"]) {
-    info_.datasets.push_back({item[0].get<std::string>(), item[1].get<Shape>(),
-                              static_cast<ValueKind>(item[2].get<int>()), item[3].get<std::uint64_t>()});
-  }
-  info_.attributes = listing["attributes"].get<std::map<std::string, std::string>>();
+  info_ = from_json_text(text);
 }
 
 GoldenFile::~GoldenFile() = default;
@@ -287,6 +303,15 @@ Tensor<double> GoldenFile::read(const DatasetInfo& dataset) {
 
 Tensor<std::int64_t> GoldenFile::read_integers(const DatasetInfo& dataset) {
   return read_as<std::int64_t>(kIntegers, dataset, ValueKind::integer);
+}
+
+std::uint64_t GoldenFile::stored_bytes(const DatasetInfo& dataset) {
+  std::uint64_t bytes = 0;
+  if (dataset.kind == ValueKind::other) return bytes;  // links are not followed
+  if (child_->ask(kStored, dataset.path) != sizeof bytes)
+    throw request_error("golden.corrupt", fmt::format("{}: dataset {}: no size", path_, in_quotes(dataset.path)));
+  child_->receive(&bytes, sizeof bytes);
+  return bytes;
 }
 
 }  // namespace mlbench::golden

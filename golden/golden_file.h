@@ -28,6 +28,8 @@ class GoldenFile {
   // The values of a dataset of info(); golden.format where it is not numeric.
   [[nodiscard]] Tensor<double> read(const DatasetInfo& dataset);
   [[nodiscard]] Tensor<std::int64_t> read_integers(const DatasetInfo& dataset);
+  // Bytes that a numeric dataset's values take in the file: after compression. 0 for any other.
+  [[nodiscard]] std::uint64_t stored_bytes(const DatasetInfo& dataset);
 
  private:
   class Child;

@@ -24,6 +24,8 @@ class Hdf5Handle {
 
   [[nodiscard]] hid_t get() const { return id_; }
   [[nodiscard]] bool valid() const { return id_ >= 0; }
+  // Closes it now, and says whether that worked: what was written may reach the disk only then.
+  [[nodiscard]] bool close() { return Close(std::exchange(id_, H5I_INVALID_HID)) >= 0; }
 
  private:
   hid_t id_;

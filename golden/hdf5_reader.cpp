@@ -4,33 +4,25 @@
 
 #include <exception>
 #include <limits>
+#include <optional>
+#include <string_view>
 
 #include <fmt/format.h>
 
 #include "core/error.h"
 #include "core/file_map.h"
+#include "golden/hdf5_error.h"
 
 namespace mlbench::golden {
 namespace {
 
 // deflate, the densest of the filters that a file may use without plug-ins, packs at most 1032 bytes into one.
 constexpr std::uint64_t kMaxRatio = 1100;
-constexpr std::size_t kMaxDatasets = 1'000'000;
-constexpr std::size_t kMaxText = 1U << 20U;
+constexpr std::size_t kMaxObjects = 1'000'000;
+constexpr std::size_t kMaxText = 64U << 20U;  // of all attributes, names included
 
 Error corrupt(const std::string& path, const std::string& what) {
   return request_error("golden.corrupt", fmt::format("{}: {}", path, what));
-}
-
-// The most specific message on HDF5's error stack.
-std::string library_reason() {
-  std::string reason;
-  const auto visit = [](unsigned, const H5E_error2_t* error, void* out) -> herr_t {
-    if (error->desc != nullptr) *static_cast<std::string*>(out) = error->desc;
-    return 0;
-  };
-  H5Ewalk2(H5E_DEFAULT, H5E_WALK_DOWNWARD, visit, &reason);
-  return reason.empty() ? "unknown reason" : reason;
 }
 
 // Bytes that the values take in memory, or nothing where the shape cannot be.
@@ -58,29 +50,52 @@ std::string text_attribute(hid_t attribute, hid_t type) {
   return text.substr(0, text.find('\0'));
 }
 
-herr_t visit_attribute(hid_t object, const char* name, const H5A_info_t*, void* out) {
-  auto& attributes = *static_cast<std::map<std::string, std::string>*>(out);
-  const AttributeHandle attribute(H5Aopen(object, name, H5P_DEFAULT));
-  if (!attribute.valid()) return 0;
-  const TypeHandle type(H5Aget_type(attribute.get()));
-  const SpaceHandle space(H5Aget_space(attribute.get()));
-  if (!type.valid() || !space.valid() || H5Sget_simple_extent_npoints(space.get()) != 1) return 0;
-  switch (H5Tget_class(type.get())) {
-    case H5T_STRING: attributes[name] = text_attribute(attribute.get(), type.get()); break;
-    case H5T_INTEGER: {
-      long long value = 0;
-      if (H5Aread(attribute.get(), H5T_NATIVE_LLONG, &value) >= 0) attributes[name] = fmt::format("{}", value);
-      break;
-    }
-    case H5T_FLOAT: {
-      double value = 0.0;
-      if (H5Aread(attribute.get(), H5T_NATIVE_DOUBLE, &value) >= 0) attributes[name] = fmt::format("{}", value);
-      break;
-    }
-    default: break;
+// An attribute's value as text, or nothing where it is neither one string nor one number.
+std::optional<std::string> attribute_value(hid_t attribute) {
+  const TypeHandle type(H5Aget_type(attribute));
+  const SpaceHandle space(H5Aget_space(attribute));
+  if (!type.valid() || !space.valid() || H5Sget_simple_extent_npoints(space.get()) != 1) return std::nullopt;
+  const H5T_class_t type_class = H5Tget_class(type.get());
+  if (type_class == H5T_STRING) return text_attribute(attribute, type.get());
+  if (type_class == H5T_INTEGER && H5Tget_sign(type.get()) == H5T_SGN_NONE) {
+    unsigned long long value = 0;
+    if (H5Aread(attribute, H5T_NATIVE_ULLONG, &value) >= 0) return fmt::format("{}", value);
+  } else if (type_class == H5T_INTEGER) {
+    long long value = 0;
+    if (H5Aread(attribute, H5T_NATIVE_LLONG, &value) >= 0) return fmt::format("{}", value);
+  } else if (type_class == H5T_FLOAT) {
+    double value = 0.0;
+    if (H5Aread(attribute, H5T_NATIVE_DOUBLE, &value) >= 0) return fmt::format("{}", value);
   }
-  return 0;
+  return std::nullopt;
 }
+
+// Gathers attributes of one object after the other, as long as their text stays within bounds.
+struct AttributeReader {
+  std::size_t text_left = kMaxText;
+  Attributes* out = nullptr;
+  bool too_long = false;
+
+  // False when the library fails.
+  bool read(hid_t object, Attributes& attributes) {
+    out = &attributes;
+    return H5Aiterate2(object, H5_INDEX_NAME, H5_ITER_INC, nullptr, visit, this) >= 0;
+  }
+
+  static herr_t visit(hid_t object, const char* name, const H5A_info_t*, void* data) {
+    auto& reader = *static_cast<AttributeReader*>(data);
+    const AttributeHandle attribute(H5Aopen(object, name, H5P_DEFAULT));
+    if (!attribute.valid()) return 0;
+    const auto value = attribute_value(attribute.get());
+    if (!value) return 0;
+    const std::size_t length = std::string_view(name).size() + value->size();
+    reader.too_long = length > reader.text_left;
+    if (reader.too_long) return -1;
+    reader.text_left -= length;
+    (*reader.out)[name] = *value;
+    return 0;
+  }
+};
 
 ValueKind kind_of(hid_t dataset) {
   const PropertyHandle creation(H5Dget_create_plist(dataset));
@@ -95,46 +110,69 @@ ValueKind kind_of(hid_t dataset) {
 struct Walk {
   const std::string& path;
   std::uint64_t file_bytes;
-  std::vector<DatasetInfo>& datasets;
+  FileInfo& info;
+  AttributeReader attributes;
   std::exception_ptr failure;
 
   void visit(hid_t group, const char* name, const H5L_info_t& link) {
-    DatasetInfo info;
-    info.path = std::string("/") + name;
+    DatasetInfo found;
+    found.path = std::string("/") + name;
     if (link.type == H5L_TYPE_HARD) {
       H5O_info_t object;
       if (H5Oget_info_by_name2(group, name, &object, H5O_INFO_BASIC, H5P_DEFAULT) < 0) {
-        throw corrupt(path, fmt::format("{}: {}", in_quotes(info.path), library_reason()));
+        throw corrupt(path, fmt::format("{}: {}", in_quotes(found.path), library_reason()));
       }
+      if (object.type == H5O_TYPE_GROUP) return add_group(group, name, found.path);
       if (object.type != H5O_TYPE_DATASET) return;
-      info.object = object.addr;
-      describe(group, name, info);
+      found.object = object.addr;
+      describe(group, name, found);
     }
-    datasets.push_back(std::move(info));
-    if (datasets.size() > kMaxDatasets) throw corrupt(path, fmt::format("more than {} datasets", kMaxDatasets));
+    info.datasets.push_back(std::move(found));
+    check_count();
   }
 
-  void describe(hid_t group, const char* name, DatasetInfo& info) const {
+  void add_group(hid_t parent, const char* name, const std::string& group_path) {
+    const GroupHandle group(H5Gopen2(parent, name, H5P_DEFAULT));
+    if (!group.valid()) throw corrupt(path, fmt::format("{}: {}", in_quotes(group_path), library_reason()));
+    info.groups.push_back({group_path, {}});
+    check_count();
+    read_attributes(group.get(), group_path, info.groups.back().attributes);
+  }
+
+  void check_count() const {
+    if (info.datasets.size() + info.groups.size() > kMaxObjects)
+      throw corrupt(path, fmt::format("more than {} groups and datasets", kMaxObjects));
+  }
+
+  void read_attributes(hid_t object, const std::string& name, Attributes& out) {
+    if (attributes.read(object, out)) return;
+    throw corrupt(
+        path, fmt::format("attributes of {}: {}", in_quotes(name),
+                          attributes.too_long ? fmt::format("more than {} bytes in all", kMaxText) : library_reason()));
+  }
+
+  void describe(hid_t group, const char* name, DatasetInfo& found) {
     const DatasetHandle dataset(H5Dopen2(group, name, H5P_DEFAULT));
     const SpaceHandle space(dataset.valid() ? H5Dget_space(dataset.get()) : H5I_INVALID_HID);
     const int rank = space.valid() ? H5Sget_simple_extent_ndims(space.get()) : -1;
-    if (rank < 0) throw corrupt(path, fmt::format("dataset {}: {}", in_quotes(info.path), library_reason()));
+    if (rank < 0) throw corrupt(path, fmt::format("dataset {}: {}", in_quotes(found.path), library_reason()));
     std::vector<hsize_t> dims(static_cast<std::size_t>(rank));
     if (H5Sget_simple_extent_dims(space.get(), dims.data(), nullptr) < 0) {
-      throw corrupt(path, fmt::format("dataset {}: {}", in_quotes(info.path), library_reason()));
+      throw corrupt(path, fmt::format("dataset {}: {}", in_quotes(found.path), library_reason()));
     }
     std::uint64_t bytes = 0;
     for (const hsize_t dim : dims) {
-      info.shape.push_back(dim > static_cast<hsize_t>(std::numeric_limits<Index>::max())
-                               ? std::numeric_limits<Index>::max()
-                               : static_cast<Index>(dim));
+      found.shape.push_back(dim > static_cast<hsize_t>(std::numeric_limits<Index>::max())
+                                ? std::numeric_limits<Index>::max()
+                                : static_cast<Index>(dim));
     }
     if (H5Sget_simple_extent_type(space.get()) == H5S_NULL) return;
-    if (!memory_bytes(info.shape, bytes) || bytes / kMaxRatio > file_bytes) {
-      throw corrupt(path, fmt::format("dataset {} of shape {} cannot stand in a file of {} bytes", in_quotes(info.path),
-                                      to_string(info.shape), file_bytes));
+    if (!memory_bytes(found.shape, bytes) || bytes / kMaxRatio > file_bytes) {
+      throw corrupt(path, fmt::format("dataset {} of shape {} cannot stand in a file of {} bytes",
+                                      in_quotes(found.path), to_string(found.shape), file_bytes));
     }
-    info.kind = kind_of(dataset.get());
+    found.kind = kind_of(dataset.get());
+    read_attributes(dataset.get(), found.path, found.attributes);
   }
 };
 
@@ -175,14 +213,19 @@ Hdf5Reader::Hdf5Reader(const std::string& path) : path_(path) {
 
 FileInfo Hdf5Reader::info() const {
   FileInfo info;
-  Walk walk{path_, file_bytes_, info.datasets, nullptr};
+  Walk walk{path_, file_bytes_, info, {}, nullptr};
   const herr_t status = H5Lvisit(file_.get(), H5_INDEX_NAME, H5_ITER_INC, visit_link, &walk);
   if (walk.failure) std::rethrow_exception(walk.failure);
   if (status < 0) throw corrupt(path_, library_reason());
-  if (H5Aiterate2(file_.get(), H5_INDEX_NAME, H5_ITER_INC, nullptr, visit_attribute, &info.attributes) < 0) {
-    throw corrupt(path_, fmt::format("attributes: {}", library_reason()));
-  }
+  walk.read_attributes(file_.get(), "/", info.attributes);
   return info;
+}
+
+std::uint64_t Hdf5Reader::stored_bytes(const std::string& dataset) const {
+  const DatasetHandle opened(H5Dopen2(file_.get(), dataset.c_str(), H5P_DEFAULT));
+  if (!opened.valid())
+    throw corrupt(path_, fmt::format("dataset {} cannot be opened: {}", in_quotes(dataset), library_reason()));
+  return H5Dget_storage_size(opened.get());
 }
 
 void Hdf5Reader::read(const std::string& dataset, std::vector<double>& out) const {

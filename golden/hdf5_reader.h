@@ -20,6 +20,9 @@ class Hdf5Reader {
   // external storage are not followed.
   [[nodiscard]] FileInfo info() const;
 
+  // Bytes that a dataset's values take in the file: after compression.
+  [[nodiscard]] std::uint64_t stored_bytes(const std::string& dataset) const;
+
   // All values of a numeric dataset, converted. `out` must have its size.
   void read(const std::string& dataset, std::vector<double>& out) const;
   void read(const std::string& dataset, std::vector<std::int64_t>& out) const;

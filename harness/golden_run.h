@@ -5,23 +5,18 @@
 #include <string>
 #include <vector>
 
-#include "golden/hf_layout.h"
+#include "harness/plan.h"
 #include "reference/reference.h"
 
 namespace mlbench::harness {
 
-// What a call of the run is: the golden's step, the method, and its rows.
+// What a call of the run is: the golden's rows, and the call's own.
 struct RunStep {
-  golden::StepId step;
-  std::string method;
+  GoldenRows rows;
   std::string label;                    // "decode/2", "chunked/0"
   Index sequences = 1;                  // of the call
   std::vector<Index> row_sequence;      // [T] which of them a row belongs to
   std::vector<std::int32_t> positions;  // [T]
-  // Of the golden's rows of this step those that this call computes: [first_row, first_row + T); the whole step:
-  // first_row 0.
-  Index first_row = 0;
-  bool part = false;  // a piece of a prompt that the golden holds whole
 };
 
 class RunListener {
@@ -33,8 +28,7 @@ class RunListener {
   virtual void take_selected_logits(const RunStep& step, const ref::Tensor& logits) = 0;
 };
 
-// Runs what the golden has results for: prefill and decode; the ragged batch, its decoding, the token tree, its commit
-// and what follows; the longest prompt in chunks.
-void run_golden(const ref::Reference& reference, const golden::HfGolden& golden, RunListener& listener);
+// Every call of the plan comes from a golden (plan_of).
+void run_golden(const ref::Reference& reference, const Plan& plan, RunListener& listener);
 
 }  // namespace mlbench::harness

@@ -8,7 +8,9 @@
 
 #include "core/error.h"
 #include "golden/hf_layout.h"
+#include "harness/check_tap.h"
 #include "harness/golden_run.h"
+#include "harness/golden_values.h"
 
 namespace mlbench::harness {
 namespace {
@@ -25,43 +27,23 @@ void require_same_architecture(const Model& model, const golden::GoldenFile& fil
                       fmt::format("{}: was computed for {}, the model is {}", file.path(), in_quotes(*stated), own));
 }
 
-std::string describe_element(const TapSpec& spec, Index column, Index head) {
-  switch (spec.layout) {
-    case TapLayout::rows: return fmt::format("[{}]", column);
-    case TapLayout::heads: return fmt::format("head {} [{}]", head, column);
-    case TapLayout::probs: return fmt::format("head {} key {}", head, column);
-  }
-  return "";
-}
-
-TapResult with_figures(const Comparison& c, Index elements) {
-  TapResult result;
-  result.elements = elements;
-  result.straying = c.straying;
-  result.max_error = c.max_error;
-  result.max_expected = c.max_expected;
-  result.limit = c.limit;
-  result.passed = c.passed;
-  return result;
-}
-
 // Compares each tap with the datasets that hold it, as soon as it is computed.
 class Comparer final : public RunListener {
  public:
   Comparer(const Model& model, golden::GoldenFile& file, const golden::HfGolden& golden, const GoldenOptions& options,
            GoldenVerification& out)
-      : file_(file), golden_(golden), options_(options), specs_(tap_specs(model.config)), out_(out) {}
+      : golden_(golden), options_(options), specs_(tap_specs(model.config)), out_(out), values_(file) {}
 
   [[nodiscard]] bool wants(const RunStep& step, TapId tap) const override {
-    if (step.part && spec(tap.tap).layout != TapLayout::rows)
+    if (step.rows.part && spec(tap.tap).layout != TapLayout::rows)
       return false;  // a piece's rows are cut out of the whole's
-    return std::ranges::any_of(golden_.results,
-                               [&](const Result& result) { return result.step == step.step && result.tap == tap; });
+    return std::ranges::any_of(
+        golden_.results, [&](const Result& result) { return result.step == step.rows.step && result.tap == tap; });
   }
 
   void take(const RunStep& step, TapId id, const Tensor& value) override {
     for (const Result& result : golden_.results) {
-      if (result.step == step.step && result.tap == id) compare_dataset(step, id, *result.dataset, value);
+      if (result.step == step.rows.step && result.tap == id) compare_dataset(step, id, *result.dataset, value);
     }
   }
 
@@ -72,79 +54,30 @@ class Comparer final : public RunListener {
   [[nodiscard]] const std::set<std::string>& compared() const { return compared_; }
 
  private:
-  [[nodiscard]] const TapSpec& spec(Tap tap) const {
-    return *std::ranges::find_if(specs_, [&](const TapSpec& s) { return s.tap == tap; });
-  }
-
-  // The golden's values of this call, in the tap's layout.
-  const Tensor& expected_values(const RunStep& step, const TapSpec& spec, const DatasetInfo& dataset,
-                                const Shape& shape) {
-    const bool same = dataset.object == cached_object_ && cached_.shape() == shape;  // links may join unequal taps
-    if (same && !step.part && !cached_part_) return cached_;
-    if (!step.part && element_count(dataset.shape) > element_count(shape)) {  // not worth its memory
-      throw request_error("golden.shape",
-                          fmt::format("{}: dataset {} has shape {}: the model gives {}", file_.path(),
-                                      in_quotes(dataset.path), to_string(dataset.shape), to_string(shape)));
-    }
-    Tensor values = file_.read(dataset);
-    if (step.part) {
-      const Index rows = shape[0];
-      if (values.cols() != shape[1] || values.rows() < step.first_row + rows) {
-        throw request_error("golden.shape",
-                            fmt::format("{}: dataset {} has shape {}: expected rows of {}", file_.path(),
-                                        in_quotes(dataset.path), to_string(values.shape()), shape[1]));
-      }
-      Tensor part(shape);
-      std::copy_n(values.row(step.first_row).begin(), part.size(), part.values().begin());
-      cached_ = std::move(part);
-    } else {
-      // Rows of story one are `sequences` prompts of one length; those of story two stand as they are.
-      const bool one = step.step.group == golden::Group::prefill || step.step.group == golden::Group::decode;
-      cached_ = golden::to_tap_layout(values, dataset, shape, spec.layout, one ? step.sequences : 1, file_.path());
-    }
-    cached_object_ = dataset.object;
-    cached_part_ = step.part;
-    return cached_;
-  }
+  [[nodiscard]] const TapSpec& spec(Tap tap) const { return spec_of(specs_, tap); }
 
   void compare_dataset(const RunStep& step, TapId id, const DatasetInfo& dataset, const Tensor& got) {
     const TapSpec& tap = spec(id.tap);
-    const Tensor& expected = expected_values(step, tap, dataset, got.shape());
+    const Tensor& expected = values_.read(dataset, step.rows, step.sequences, tap, got.shape());
     const Comparison c = compare(expected.values(), got.values(), options_.rtol);
-    TapResult result = with_figures(c, got.size());
-    result.method = step.method;
+    TapResult result = tap_result(c, tap, id, expected, got, {step.positions, step.row_sequence});
+    result.method = step.rows.method;
     result.step = step.label;
     result.dataset = dataset.path;
-    result.tap = to_string(id);
-    result.layer = id.layer;
-    if (!c.passed) {
-      const Index row = c.worst / got.cols();  // rows: t; heads and probabilities: h * T + t
-      const auto t = static_cast<std::size_t>(tap.layout == TapLayout::rows ? row : row % got.dim(1));
-      const Index head = tap.layout == TapLayout::rows ? 0 : row / got.dim(1);
-      result.worst = Mismatch{.batch_row = step.row_sequence[t],
-                              .position = step.positions[t],
-                              .element = describe_element(tap, c.worst % got.cols(), head),
-                              .expected = expected.values()[static_cast<std::size_t>(c.worst)],
-                              .computed = got.values()[static_cast<std::size_t>(c.worst)]};
-    }
     out_.taps.push_back(std::move(result));
-    if (!step.part) compared_.insert(dataset.path);
+    if (!step.rows.part) compared_.insert(dataset.path);
     if (options_.progress) {
       const auto total = static_cast<double>(std::max<Index>(1, golden_.num_results));
       options_.progress(step.label + " " + to_string(id), static_cast<double>(compared_.size()) / total);
     }
   }
 
-  golden::GoldenFile& file_;
   const golden::HfGolden& golden_;
   const GoldenOptions& options_;
   std::vector<TapSpec> specs_;
   GoldenVerification& out_;
   std::set<std::string> compared_;
-  // Names of the same values follow each other; they are read once.
-  std::uint64_t cached_object_ = 0;
-  bool cached_part_ = false;
-  Tensor cached_;
+  GoldenValues values_;
 };
 
 // What a golden states beside its inputs: the rotary frequencies and what multiplies cosine and sine. They are no taps,
@@ -201,7 +134,7 @@ GoldenVerification verify_golden(const Model& model, golden::GoldenFile& file, W
   const ref::Reference reference(model, workers, options.rope_compat);
   Comparer comparer(model, file, golden, options, out);
   try {
-    run_golden(reference, golden, comparer);
+    run_golden(reference, plan_of(golden, model.config), comparer);
   } catch (const Error& error) {  // the golden's inputs ask for what the model cannot do
     if (error.kind() != ErrorKind::request || error.message().starts_with(file.path())) throw;
     throw request_error(error.code(), fmt::format("{}: {}", file.path(), error.message()));

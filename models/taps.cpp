@@ -112,4 +112,21 @@ std::vector<TapSpec> tap_specs(const ModelConfig& c) {
   return specs.take();
 }
 
+std::vector<TapId> all_taps(const ModelConfig& config) {
+  std::vector<TapId> before, after, in_layer;
+  for (const TapSpec& spec : tap_specs(config)) {
+    std::vector<TapId>& group = per_layer(spec.tap) ? in_layer : spec.tap < Tap::attn_norm ? before : after;
+    group.push_back({spec.tap, -1});
+  }
+  std::vector<TapId> all = before;
+  for (Index layer = 0; layer < config.num_layers; ++layer) {
+    for (TapId id : in_layer) {
+      id.layer = layer;
+      all.push_back(id);
+    }
+  }
+  all.insert(all.end(), after.begin(), after.end());
+  return all;
+}
+
 }  // namespace mlbench

@@ -68,5 +68,7 @@ struct TapSpec {
 
 // The taps that exist for a configuration, in the order of computation; those of layers once, not once per layer.
 [[nodiscard]] std::vector<TapSpec> tap_specs(const ModelConfig& config);
+// Every tap of every layer, in the order of computation.
+[[nodiscard]] std::vector<TapId> all_taps(const ModelConfig& config);
 
 }  // namespace mlbench

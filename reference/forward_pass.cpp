@@ -21,6 +21,11 @@ ForwardPass::ForwardPass(PagedKvCache& cache, const Rope* rope, const Ops& ops)
   }
 }
 
+void ForwardPass::set_rotation(Tensor cos, Tensor sin) {
+  cos_ = std::move(cos);
+  sin_ = std::move(sin);
+}
+
 Tensor ForwardPass::rotated(const Tensor& x) const {
   Tensor out = x;
   const Index heads = x.dim(1);

@@ -22,6 +22,8 @@ class ForwardPass {
   // m cos and m sin by row, halves repeated: [T, D].
   [[nodiscard]] const Tensor& cos() const { return cos_; }
   [[nodiscard]] const Tensor& sin() const { return sin_; }
+  // Rotates by these from now on.
+  void set_rotation(Tensor cos, Tensor sin);
 
   // x [T, H, d] with the first D values of each head rotated by the row's position.
   [[nodiscard]] Tensor rotated(const Tensor& x) const;

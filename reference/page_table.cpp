@@ -176,7 +176,12 @@ std::optional<PageCopy> PageTable::fork(State& state, SeqId parent, SeqId child,
   Sequence& to = find(state, child);
   const auto block = [&](Index index) -> Block& { return state.blocks[static_cast<std::size_t>(index)]; };
   if (pos == from.length && pos % limits_.page_size == 0 && block(from.last_block).length > 0) {
-    // Both go on in blocks of their own; the parent's last one becomes shared as it is.
+    // Both go on in blocks of their own; the parent's last one becomes shared. If a window slid in it, all that is left
+    // lies in the sink (no fork reaches behind it), and the pages behind are nobody's.
+    Block& shared = block(from.last_block);
+    cut_pages(state, shared, ceil_div(shared.length, limits_.page_size));
+    shared.sink = 0;
+    shared.window_offset = 0;
     from.last_block = take_block(state, from.last_block);
     block(from.last_block).users = 1;
   }

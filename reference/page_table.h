@@ -12,19 +12,9 @@
 #include <vector>
 
 #include "core/error.h"
-#include "core/tensor.h"
+#include "models/kv_cache.h"
 
 namespace mlbench::ref {
-
-using SeqId = std::int64_t;
-
-struct KvLimits {
-  Index max_batch_size = 1;      // live sequences
-  Index max_total_seq_len = 0;   // entries over all sequences; decides the number of pages
-  Index prefill_chunk_size = 0;  // rows of one forward
-  Index page_size = 16;
-  bool support_sliding_window = false;
-};
 
 // Entries [0, count) of page `from` are to be copied to page `to`.
 struct PageCopy {

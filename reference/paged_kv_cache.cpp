@@ -78,22 +78,26 @@ const ForwardPlan& PagedKvCache::plan() const {
   return *plan_;
 }
 
-PagedKvCache::Entries PagedKvCache::debug_get_kv(SeqId id, Index begin, Index end) const {
+std::vector<Index> PagedKvCache::slots_of(const char* operation, SeqId id, Index begin, Index end) const {
   if (table_.in_forward()) {
-    throw request_error("kv.state", "debug_get_kv: not between begin_forward and end_forward");
+    throw request_error("kv.state", fmt::format("{}: not between begin_forward and end_forward", operation));
   }
   const std::vector<Index> slots = table_.slots(id);
   if (begin < 0 || begin >= end || end > static_cast<Index>(slots.size())) {
-    throw request_error(
-        "kv.bad_argument",
-        fmt::format("entries [{}, {}) of sequence {}: 0 <= begin < end <= {} must hold", begin, end, id, slots.size()));
+    throw request_error("kv.bad_argument",
+                        fmt::format("{}: entries [{}, {}) of sequence {}: 0 <= begin < end <= {} must hold", operation,
+                                    begin, end, id, slots.size()));
   }
+  return {slots.begin() + begin, slots.begin() + end};
+}
+
+PagedKvCache::Entries PagedKvCache::debug_get_kv(SeqId id, Index begin, Index end) const {
+  const std::vector<Index> slots = slots_of("debug_get_kv", id, begin, end);
   const Shape shape{shape_.num_layers, end - begin, shape_.num_kv_heads, shape_.head_dim};
   Entries entries{Tensor(shape), Tensor(shape)};
   Index row = 0;
   for (Index layer = 0; layer < shape_.num_layers; ++layer) {
-    for (Index entry = begin; entry < end; ++entry) {
-      const Index slot = slots[static_cast<std::size_t>(entry)];
+    for (const Index slot : slots) {
       for (Index head = 0; head < shape_.num_kv_heads; ++head, ++row) {
         std::ranges::copy(key(layer, slot, head), entries.keys.row(row).begin());
         std::ranges::copy(value(layer, slot, head), entries.values.row(row).begin());
@@ -101,6 +105,26 @@ PagedKvCache::Entries PagedKvCache::debug_get_kv(SeqId id, Index begin, Index en
     }
   }
   return entries;
+}
+
+void PagedKvCache::debug_set_kv(SeqId id, Index begin, const Entries& entries) {
+  const Index count = entries.keys.shape().size() == 4 ? entries.keys.dim(1) : 0;
+  const Shape shape{shape_.num_layers, count, shape_.num_kv_heads, shape_.head_dim};
+  if (entries.keys.shape() != shape || entries.values.shape() != shape) {
+    throw request_error(
+        "input.shape",
+        fmt::format("debug_set_kv: expected keys and values [{}, n, {}, {}], got {} and {}", shape[0], shape[2],
+                    shape[3], to_string(entries.keys.shape()), to_string(entries.values.shape())));
+  }
+  const std::vector<Index> slots = slots_of("debug_set_kv", id, begin, begin + count);
+  Index row = 0;
+  for (Index layer = 0; layer < shape_.num_layers; ++layer) {
+    for (const Index slot : slots) {
+      for (Index head = 0; head < shape_.num_kv_heads; ++head, ++row) {
+        store(layer, slot, head, entries.keys.row(row), entries.values.row(row));
+      }
+    }
+  }
 }
 
 Index PagedKvCache::offset(Index layer, Kind kind, Index slot, Index head) const {

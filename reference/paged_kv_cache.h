@@ -12,11 +12,6 @@
 
 namespace mlbench::ref {
 
-// none: keys are stored as computed. normal: rotated when appended, stored rotated. in_line: stored unrotated, rotated
-// when used by their current index in the sequence; what a sliding window needs, because it moves entries to other
-// indices.
-enum class RopeMode { none, normal, in_line };
-
 struct KvShape {
   Index num_layers = 0;
   Index num_kv_heads = 0;
@@ -57,6 +52,9 @@ class PagedKvCache {
   };
   [[nodiscard]] Entries debug_get_kv(SeqId id, Index begin, Index end) const;
 
+  // Overwrites entries [begin, begin + n) with values in that layout.
+  void debug_set_kv(SeqId id, Index begin, const Entries& entries);
+
   // ---- for the forward pass ----
 
   [[nodiscard]] const KvShape& shape() const { return shape_; }
@@ -73,6 +71,8 @@ class PagedKvCache {
 
   [[nodiscard]] Index offset(Index layer, Kind kind, Index slot, Index head) const;
   [[nodiscard]] double* at(Index layer, Kind kind, Index slot, Index head) const;
+  // The slots of entries [begin, end) of a sequence; kv.state and kv.bad_argument as said above.
+  [[nodiscard]] std::vector<Index> slots_of(const char* operation, SeqId id, Index begin, Index end) const;
   void make_page(Index index);
   void copy(const PageCopy& copy);
   void move(const SlotMove& move);

@@ -19,6 +19,11 @@ namespace mlbench::ref {
 // type.
 [[nodiscard]] Tensor product(Workers& workers, const Tensor& x, const WeightView& weight, std::span<const double> bias);
 
+// |x| |W|^T + |b|, the same sums over absolute values: what rounding errors of the product are measured by. Values in
+// another order of summation than product()'s, which no error bound cares about.
+[[nodiscard]] Tensor product_magnitude(Workers& workers, const Tensor& x, const WeightView& weight,
+                                       std::span<const double> bias);
+
 inline constexpr Index kRowTile = 8;
 inline constexpr Index kPanel = 256;
 

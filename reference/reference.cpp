@@ -105,7 +105,7 @@ Tensor Reference::batch_select_last_hidden_states(const Tensor& hidden, std::spa
 
 // The announced rows of x through all layers and the final norm: [N, h].
 Tensor Reference::stack(const Tensor& x, PagedKvCache& cache, TapSink* taps) const {
-  ForwardPass pass(cache, decoder_->rope(), ops_);
+  ForwardPass pass = this->pass(cache);
   const bool prefill_shape = x.shape().size() == 3 && x.dim(0) == 1;
   const bool decode_shape = x.shape().size() == 3 && x.dim(1) == 1;
   const bool enough = x.rows() == pass.rows() || (prefill_shape && x.rows() > pass.rows());
@@ -115,16 +115,31 @@ Tensor Reference::stack(const Tensor& x, PagedKvCache& cache, TapSink* taps) con
                                     "got {2}",
                                     pass.rows(), config().hidden_size, to_string(x.shape())));
   }
+  Tensor rows = enter(first_rows(x, pass.rows()), pass, taps);
+  for (Index index = 0; index < config().num_layers; ++index) rows = layer(index, rows, pass, taps);
+  return final_norm(rows, taps);
+}
+
+ForwardPass Reference::pass(PagedKvCache& cache) const { return {cache, decoder_->rope(), ops_}; }
+
+Tensor Reference::enter(const Tensor& x, ForwardPass& pass, TapSink* taps) const {
   const Taps tap(taps);
-  Tensor rows = tap(Tap::embed, decoder_->enter(first_rows(x, pass.rows()), pass, tap));
+  Tensor rows = tap(Tap::embed, decoder_->enter(x, pass, tap));
   if (decoder_->rope() != nullptr) {
-    (void)tap(Tap::rope_cos, pass.cos());
-    (void)tap(Tap::rope_sin, pass.sin());
+    Tensor cos = tap(Tap::rope_cos, pass.cos());
+    pass.set_rotation(std::move(cos), tap(Tap::rope_sin, pass.sin()));
   }
-  for (Index index = 0; index < config().num_layers; ++index) {
-    rows = decoder_->layer(index, rows, pass, tap.in_layer(index));
-  }
-  return decoder_->final_norm(rows, tap);
+  return rows;
+}
+
+Tensor Reference::layer(Index index, const Tensor& x, ForwardPass& pass, TapSink* taps) const {
+  return decoder_->layer(index, x, pass, Taps(taps).in_layer(index));
+}
+
+Tensor Reference::final_norm(const Tensor& x, TapSink* taps) const { return decoder_->final_norm(x, Taps(taps)); }
+
+Tensor Reference::output_layer(const Tensor& hidden, TapSink* taps) const {
+  return decoder_->logits(hidden, Taps(taps));
 }
 
 Tensor Reference::batch_forward(const Tensor& x, PagedKvCache& cache,

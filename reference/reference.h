@@ -61,6 +61,15 @@ class Reference {
                        TapSink* taps = nullptr) const;
   Tensor batch_forward_to_last_hidden_states(const Tensor& x, PagedKvCache& cache, TapSink* taps = nullptr) const;
 
+  // The pieces of a forward, for one that looks at them one by one: a pass over the rows that `cache` announced, what
+  // makes embedded rows [N, h] the input of layer 0, one layer, and the final norm.
+  [[nodiscard]] ForwardPass pass(PagedKvCache& cache) const;
+  Tensor enter(const Tensor& x, ForwardPass& pass, TapSink* taps) const;
+  Tensor layer(Index index, const Tensor& x, ForwardPass& pass, TapSink* taps) const;
+  Tensor final_norm(const Tensor& x, TapSink* taps) const;
+  // [n, h] -> [n, V], shown to `taps`.
+  Tensor output_layer(const Tensor& hidden, TapSink* taps) const;
+
  private:
   Tensor stack(const Tensor& x, PagedKvCache& cache, TapSink* taps) const;
 

@@ -47,7 +47,7 @@ TEST(Usage, MissingValueOrOptionIsNamed) {
   expect_error(verify_with({"--json"}), 2, "--json");
   expect_error({"verify", "--model", "x", "--golden", "y"}, 2, "--backend");
   expect_error({"verify", "--backend", "reference", "--golden", "y"}, 2, "--model DIR");
-  expect_error({"verify", "--backend", "reference", "--arch", "llama"}, 2, "--golden FILE");
+  expect_error({"verify", "--backend", "cpu", "--arch", "llama", "--trust-golden"}, 2, "--golden FILE");
 }
 
 TEST(Usage, BadNumberIsNamed) {
@@ -73,20 +73,33 @@ TEST(Usage, ValueOutsideAChoiceIsNamed) {
 TEST(Usage, UnknownNamesShowNearOnes) {
   expect_error({"verify", "--backend", "refrence", "--arch", "phi", "--golden", "x"}, 2,
                "\"refrence\"; near: reference");
-  expect_error({"verify", "--backend", "tpu-pod", "--arch", "phi", "--golden", "x"}, 2, "see: mlbench verify --help");
+  expect_error({"verify", "--backend", "tpu-pod", "--arch", "phi", "--golden", "x"}, 2, "see: mlbench list backends");
   expect_error({"list", "methods", "--arch", "lama"}, 2, "\"lama\"; near: llama");
   expect_error({"list", "taps", "--arch", "transformer"}, 2, "\"transformer\"; see: mlbench list archs");
+  expect_error({"verify", "--backend", "cpu", "--arch", "phi", "--method", "preefill"}, 2, "near: prefill");
+  expect_error({"verify", "--backend", "cpu", "--arch", "phi", "--call", "single/0 decode"}, 2,
+               "near: single/1 decode");
+  expect_error({"verify", "--backend", "cpu", "--arch", "phi", "--dtype", "f32,bf17"}, 2, "\"bf17\"");
+  expect_error({"verify", "--backend", "cpu", "--arch", "phi,lama"}, 2, "\"lama\"; near: llama");
   expect_error({"list", "methods", "--preset", "llama-3-8"}, 2, "\"llama-3-8\"; near: llama-3-8b");
   expect_error({"verify", "--backend", "reference", "--preset", "phi2", "--golden", case_folder("phi") + "/oracle.h5"},
                2, "\"phi2\"; near: phi-2");
 }
 
-TEST(Usage, BackendOfALaterBuildIsUnavailable) {
-  for (const std::string backend : {"cpu", "cuda", "rocm"}) {
-    Words words = verify_arguments(case_folder("phi"), case_folder("phi") + "/oracle.h5");
-    words[6] = backend;
-    ASSERT_EQ(words[5], "--backend");
-    expect_error(words, 3, backend);
+TEST(Usage, ABackendThatIsNotBuiltIsUnavailable) {
+  for (const std::string backend : {"cuda", "rocm"}) {
+    expect_error({"verify", "--arch", "olmo", "--backend", backend}, 3, "backend " + backend + " is not part of this");
+  }
+}
+
+TEST(Usage, WhatABackendDoesNotSupportIsToldWithTheReason) {
+  for (const Words& words : {Words{"--dtype", "f64"}, Words{"--device", "gpu0"},
+                             Words{"--set", R"(rope_scaling={"rope_type":"dynamic","factor":2.0})"}}) {
+    Words all = {"verify", "--arch", "llama", "--backend", "cpu"};
+    all.insert(all.end(), words.begin(), words.end());
+    const Outcome outcome = run_program(all);
+    EXPECT_EQ(outcome.exit_code, 3) << words[1];
+    EXPECT_THAT(outcome.out, HasSubstr("unsupported: model: ")) << words[1];
   }
 }
 

@@ -1,10 +1,12 @@
 // Reading an HDF5 file that nobody vouches for.
 #include "golden/golden_file.h"
 
-#include <filesystem>
+#include <limits>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include "golden/hdf5_writer.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/hdf5_edit.h"
 #include "tests/support/temp_dir.h"
@@ -74,6 +76,60 @@ TEST(GoldenFile, ReadsAttributesOfTheRoot) {
   EXPECT_EQ(file.attribute("case"), "schedules-olmo");
   EXPECT_EQ(file.attribute("steps"), "2");
   EXPECT_EQ(file.attribute("nothing"), std::nullopt);
+}
+
+TEST(GoldenFile, ReadsAttributesOfGroupsAndDatasets) {
+  const TempDir dir;
+  {
+    Hdf5Writer writer(dir / "golden.h5");
+    writer.group("/a");
+    writer.attribute("/a", "text", "\xc3\xa9\n");
+    writer.group("/a/b");
+    writer.dataset("/a/x", {1}, Reals{1.0});
+    writer.attribute("/a/x", "number", std::numeric_limits<std::uint64_t>::max());
+    writer.finish();
+  }
+  const GoldenFile file(dir / "golden.h5");
+  const std::vector<GroupInfo>& groups = file.info().groups;
+  ASSERT_EQ(groups.size(), 2U);
+  EXPECT_EQ(groups[0].path, "/a");
+  EXPECT_EQ(groups[0].attributes, (Attributes{{"text", "\xc3\xa9\n"}}));
+  EXPECT_EQ(groups[1].path, "/a/b");
+  EXPECT_TRUE(groups[1].attributes.empty());
+  EXPECT_EQ(file.find("/a/x")->attributes, (Attributes{{"number", "18446744073709551615"}}));
+}
+
+// One object of a file may be claimed by any number of attributes; their text is bounded all the same.
+TEST(GoldenFile, RefusesAttributesThatAreTooLongInAll) {
+  const TempDir dir;
+  const std::string path = dir / "golden.h5";
+  {
+    Hdf5Writer writer(path);
+    const std::string text(4U << 20U, 'x');
+    for (int i = 0; i < 17; ++i) writer.attribute("/", fmt::format("a{}", i), text);  // of 64 MiB
+    writer.finish();
+  }
+  const Error error = error_of([&] { const GoldenFile file(path); });
+  EXPECT_EQ(error.code(), "golden.corrupt");
+  EXPECT_THAT(error.message(), HasSubstr(path));
+  EXPECT_THAT(error.message(), HasSubstr("attributes"));
+}
+
+TEST(GoldenFile, TellsHowManyBytesAreStored) {
+  const TempDir dir;
+  const std::string path = dir / "golden.h5";
+  {
+    Hdf5Writer writer(path);
+    writer.dataset("/zeros", {100, 100}, Reals(10'000));  // 80 kB, which compress to next to nothing
+    writer.finish();
+  }
+  write_dataset(path, "/plain", {100}, Reals(100));
+  test::add_soft_link(path, "/plain", "/soft");
+  GoldenFile file(path);
+  EXPECT_EQ(file.stored_bytes(*file.find("/plain")), 800U);
+  EXPECT_GT(file.stored_bytes(*file.find("/zeros")), 0U);
+  EXPECT_LT(file.stored_bytes(*file.find("/zeros")), 1000U);
+  EXPECT_EQ(file.stored_bytes(*file.find("/soft")), 0U);
 }
 
 TEST(GoldenFile, GivesValuesAgainInAnyOrder) {

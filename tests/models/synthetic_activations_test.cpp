@@ -82,7 +82,7 @@ Statistics evaluate(const json& config) {
   cache.add_sequence(0);
   std::vector<std::int32_t> ids;
   for (Index i = 0; i < kTokens; ++i) ids.push_back(static_cast<std::int32_t>(i * 37 % parsed.vocab_size));
-  const ref::SeqId sequence[] = {0};
+  const SeqId sequence[] = {0};
   const Index length[] = {kTokens};
   cache.begin_forward(sequence, length);
   Statistics statistics(parsed.clip_qkv.value_or(8.0));

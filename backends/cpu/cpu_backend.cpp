@@ -1,0 +1,125 @@
+#include "backends/cpu/cpu_backend.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <initializer_list>
+
+#include <fmt/format.h>
+
+#include "backends/cpu/onednn.h"
+#include "backends/cpu/session.h"
+#include "backends/cpu/threads.h"
+#include "core/error.h"
+#include "models/tensor_inventory.h"
+
+namespace mlbench::cpu {
+namespace {
+
+using backends::DeviceInfo;
+using backends::MemoryEstimate;
+using backends::RunConfig;
+using backends::Support;
+
+constexpr const char* kDevice = "cpu";
+
+// As Linux names it.
+std::string processor_name() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    const std::size_t colon = line.find(": ");
+    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "processor of unknown name";
+}
+
+std::uint64_t physical_memory() {
+  return static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+int threads_of(const RunConfig& run) { return run.threads == 0 ? all_threads() : run.threads; }
+
+// Sizes come from users and may not fit into an integer.
+std::uint64_t product_of(std::initializer_list<double> factors) {
+  double product = 1.0;
+  for (const double factor : factors) product *= factor;
+  return static_cast<std::uint64_t>(std::min(product, 0x1p62));
+}
+
+// Matrices are copied, to another layout or another type; embeddings are read where they are.
+std::uint64_t weights_bytes(const ModelConfig& config, DType dtype) {
+  const auto in_matrices = [](const std::vector<TensorSpec>& specs) {
+    Index count = 0;
+    for (const TensorSpec& spec : specs) {
+      const bool table = spec.role == TensorRole::token_embedding || spec.role == TensorRole::position_embedding;
+      if (!table) count += element_count(spec.shape);
+    }
+    return count;
+  };
+  Index count = in_matrices(global_tensors(config)) + config.num_layers * in_matrices(layer_tensors(config, 0));
+  if (config.tie_word_embeddings) count += config.vocab_size * config.hidden_size;
+  return static_cast<std::uint64_t>(count) * size_bytes(dtype);
+}
+
+std::uint64_t cache_bytes(const ModelConfig& config, DType dtype, const KvLimits& limits) {
+  const paging::PageTable table(limits, true);
+  return product_of({static_cast<double>(table.num_pages()), static_cast<double>(limits.page_size),
+                     static_cast<double>(kv_values_per_token(config)), static_cast<double>(size_bytes(dtype))});
+}
+
+// Rows of a call between its steps.
+std::uint64_t scratch_bytes(const ModelConfig& c, const KvLimits& limits) {
+  const Index row = 4 * c.hidden_size + 2 * c.q_width() + 2 * c.kv_width() + 2 * c.intermediate_size;
+  return product_of({static_cast<double>(limits.prefill_chunk_size), static_cast<double>(row), sizeof(float)});
+}
+
+class CpuBackend final : public backends::Backend {
+ public:
+  [[nodiscard]] std::string_view name() const override { return kDevice; }
+  [[nodiscard]] std::string version() const override { return onednn::version(); }
+
+  [[nodiscard]] std::vector<DeviceInfo> devices() const override {
+    const std::string description =
+        fmt::format("{}, {} threads, {}", processor_name(), all_threads(), onednn::instruction_set());
+    return {{.id = kDevice, .description = description, .memory_bytes = physical_memory()}};
+  }
+
+  [[nodiscard]] Support supports(const ModelConfig& config, const RunConfig& run) const override {
+    if (run.dtype == DType::f64) return Support::no("f64: weights are stored as f32, bf16 or f16");
+    if (!run.device.empty() && run.device != kDevice) {
+      return Support::no(fmt::format("device {}: the cpu backend has one, {}", in_quotes(run.device), kDevice));
+    }
+    if (run.threads < 0) return Support::no(fmt::format("{} threads: must be >= 0, 0 for all", run.threads));
+    if (run.tensor_parallel != 1 || run.pipeline_parallel != 1) {
+      return Support::no(fmt::format("tensor parallel {}, pipeline parallel {}: the cpu backend holds whole models",
+                                     run.tensor_parallel, run.pipeline_parallel));
+    }
+    const RopeKind kind = config.rope.kind;
+    if (kind == RopeKind::dynamic || kind == RopeKind::longrope || kind == RopeKind::yarn) {
+      return Support::no(
+          fmt::format("RoPE scaling {}: the cpu backend has default, linear and llama3", mlbench::name(kind)));
+    }
+    return {};
+  }
+
+  [[nodiscard]] MemoryEstimate memory(const ModelConfig& config, const RunConfig& run,
+                                      const KvLimits& limits) const override {
+    return {.weights_bytes = weights_bytes(config, run.dtype),
+            .cache_bytes = cache_bytes(config, run.dtype, limits),
+            .scratch_bytes = scratch_bytes(config, limits)};
+  }
+
+  [[nodiscard]] std::unique_ptr<backends::Session> load(const Model& model, const RunConfig& run) override {
+    if (const Support support = supports(model.config, run); !support) {
+      throw request_error("config.unsupported", support.reason);
+    }
+    return std::make_unique<Session>(model, run.dtype, threads_of(run));
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<backends::Backend> make_cpu_backend() { return std::make_unique<CpuBackend>(); }
+
+}  // namespace mlbench::cpu

@@ -1,0 +1,148 @@
+#include "backends/cpu/product.h"
+
+#include <algorithm>
+#include <cstdint>
+
+#include "backends/cpu/convert.h"
+#include "backends/cpu/threads.h"
+
+namespace mlbench::cpu {
+namespace {
+
+constexpr Index kPanel = 64;            // rows of W that a thread widens at a time
+constexpr Index kRowsToChooseBy = 512;  // the layout chosen for that many rows is the best one for a single row too
+constexpr std::size_t kMostProducts = 1024;
+
+std::size_t matrix_bytes(const WeightView& weight, DType type) {
+  return static_cast<std::size_t>(weight.size()) * size_bytes(type);
+}
+
+bool aligned(const std::byte* data, DType type) {
+  return reinterpret_cast<std::uintptr_t>(data) % size_bytes(type) == 0;
+}
+
+Buffer rounded_copy(const WeightView& weight, DType type, int threads) {
+  Buffer out(matrix_bytes(weight, type));
+  const auto row_bytes = static_cast<std::size_t>(weight.cols) * size_bytes(type);
+  std::vector<std::vector<double>> wide(static_cast<std::size_t>(threads));
+  parallel_for(weight.rows, threads, [&](Index row, int thread) {
+    std::vector<double>& values = wide[static_cast<std::size_t>(thread)];
+    values.resize(static_cast<std::size_t>(weight.cols));
+    weight.widen_row(row, values);
+    mlbench::narrow(type, values, out.data() + static_cast<std::size_t>(row) * row_bytes);
+  });
+  return out;
+}
+
+}  // namespace
+
+Products::Products(DType stored, int threads) : stored_(stored), threads_(threads) {
+  const onednn::Engine first;
+  for (int thread = 0; thread < threads; ++thread) per_thread_.push_back({first.another_stream(), {}, {}});
+}
+
+bool Products::native(DType stored) {
+  return stored == DType::f32 || (stored == DType::bf16 && onednn::multiplies_bf16());
+}
+
+onednn::Type Products::type() const {
+  return native() && stored_ == DType::bf16 ? onednn::Type::bf16 : onednn::Type::f32;
+}
+
+Matrix Products::prepare(const WeightView& weight) {
+  Matrix matrix{.out = weight.rows, .in = weight.cols, .layout = {}, .data = weight.data, .owned = {}};
+  if (weight.dtype != stored_ || !aligned(weight.data, stored_)) {
+    matrix.owned = rounded_copy(weight, stored_, threads_);
+    matrix.data = matrix.owned.data();
+  }
+  if (!native()) return matrix;
+
+  const ThreadCount count(threads_);
+  onednn::Engine& engine = per_thread_[0].engine;
+  const onednn::ProductShape shape{
+      .rows = kRowsToChooseBy, .in = matrix.in, .out = matrix.out, .y_stride = matrix.out, .type = type()};
+  const onednn::Layout rows = onednn::rows_layout(shape);
+  matrix.layout = onednn::Product::preferred_layout(engine, shape);
+  if (*matrix.layout == rows) return matrix;
+  Buffer packed(matrix.layout->get_size());
+  onednn::reorder(engine, rows, matrix.data, *matrix.layout, packed.data());
+  matrix.owned = std::move(packed);
+  matrix.data = matrix.owned.data();
+  return matrix;
+}
+
+ProductInput Products::input(const float* x, Index rows, Index width) {
+  if (type() == onednn::Type::f32) return {x, rows, width};
+  const auto row_bytes = static_cast<std::size_t>(width) * size_bytes(stored_);
+  std::byte* out = rounded_.reserve(static_cast<std::size_t>(rows) * row_bytes);
+  parallel_for(rows, threads_, [&](Index row, int) {
+    narrow(stored_, x + row * width, out + static_cast<std::size_t>(row) * row_bytes, width);
+  });
+  return {out, rows, width};
+}
+
+void Products::multiply(const ProductInput& x, const Linear& layer, float* y) {
+  if (x.rows == 0) return;
+  if (layer.weight.layout) {
+    multiply_packed(x, layer, y);
+  } else {
+    multiply_panels(x, layer, y);
+  }
+}
+
+// Weights of one shape have one layout, so that the shape finds the product. `one_thread`: to be run inside a region.
+const onednn::Product& Products::product(const onednn::ProductShape& shape, const onednn::Layout& weights,
+                                         bool one_thread) {
+  const std::pair key(shape, one_thread);
+  if (const auto found = products_.find(key); found != products_.end()) return found->second;
+  const ThreadCount count(one_thread ? 1 : threads_);
+  return products_.emplace(key, onednn::Product(per_thread_[0].engine, shape, weights)).first->second;
+}
+
+void Products::multiply_packed(const ProductInput& x, const Linear& layer, float* y) {
+  const Matrix& w = layer.weight;
+  if (products_.size() >= kMostProducts) products_.clear();
+  const onednn::Product& product = this->product(
+      {.rows = x.rows, .in = w.in, .out = w.out, .y_stride = w.out, .type = type(), .bias = !layer.bias.empty()},
+      *w.layout, false);
+  Thread& self = per_thread_[0];
+  const ThreadCount count(threads_);
+  product.run(self.engine, x.data, w.data, layer.bias_or_null(), y, self.scratch.reserve(product.scratch_bytes()));
+}
+
+void Products::multiply_panels(const ProductInput& x, const Linear& layer, float* y) {
+  const Matrix& w = layer.weight;
+  if (products_.size() >= kMostProducts) products_.clear();
+  onednn::ProductShape shape{.rows = x.rows,
+                             .in = w.in,
+                             .out = std::min(kPanel, w.out),
+                             .y_stride = w.out,
+                             .type = onednn::Type::f32,
+                             .bias = !layer.bias.empty()};
+  const onednn::Product& whole = product(shape, onednn::rows_layout(shape), true);
+  const Index rest = w.out % shape.out;
+  shape.out = rest == 0 ? shape.out : rest;
+  const onednn::Product& last = product(shape, onednn::rows_layout(shape), true);
+
+  const Index panels = (w.out + kPanel - 1) / kPanel;
+  const auto row_bytes = static_cast<std::size_t>(w.in) * size_bytes(stored_);
+  const ThreadCount one_each(1);
+  parallel_for(panels, threads_, [&](Index panel, int thread) {
+    Thread& self = per_thread_[static_cast<std::size_t>(thread)];
+    const Index first = panel * kPanel;
+    const Index count = std::min(kPanel, w.out - first);
+    const onednn::Product& product = count == kPanel ? whole : last;
+    float* rows = self.panel.floats(kPanel * w.in);
+    widen(stored_, w.data + static_cast<std::size_t>(first) * row_bytes, rows, count * w.in);
+    const float* bias = layer.bias.empty() ? nullptr : layer.bias.data() + first;
+    product.run(self.engine, x.data, rows, bias, y + first, self.scratch.reserve(product.scratch_bytes()));
+  });
+}
+
+std::vector<std::string> Products::implementations() const {
+  std::vector<std::string> out;
+  for (const auto& [key, product] : products_) out.push_back(product.implementation());
+  return out;
+}
+
+}  // namespace mlbench::cpu

@@ -1,0 +1,157 @@
+#include "harness/perturbation.h"
+
+#include <cmath>
+
+#include "harness/rounding.h"
+
+namespace mlbench::harness {
+namespace {
+
+std::uint64_t mixed(std::uint64_t x) {  // the finaliser of splitmix64 (Steele, Lea and Flood, OOPSLA 2014)
+  x += 0x9e3779b97f4a7c15ULL;
+  x = (x ^ (x >> 30U)) * 0xbf58476d1ce4e5b9ULL;
+  x = (x ^ (x >> 27U)) * 0x94d049bb133111ebULL;
+  return x ^ (x >> 31U);
+}
+
+bool is_product(Tap tap) {
+  switch (tap) {
+    case Tap::qkv_proj:
+    case Tap::q_proj:
+    case Tap::k_proj:
+    case Tap::v_proj:
+    case Tap::attn_out:
+    case Tap::gate:
+    case Tap::up:
+    case Tap::mlp_out:
+    case Tap::logits: return true;
+    default: return false;
+  }
+}
+
+bool feeds_product(Tap tap, bool gated) {
+  switch (tap) {
+    case Tap::attn_norm:
+    case Tap::context:
+    case Tap::mlp_norm:
+    case Tap::mlp_hidden:
+    case Tap::final_norm: return true;
+    case Tap::act: return !gated;
+    default: return false;
+  }
+}
+
+double norm2(std::span<const double> values) {
+  double sum = 0.0;
+  for (const double value : values) sum += value * value;
+  return std::sqrt(sum);
+}
+
+// Bits of the significand, the leading one included, and the smallest exponent (of frexp) that a value has in full.
+struct Format {
+  int digits, least_exponent;
+};
+
+Format format_of(DType type) {
+  switch (type) {
+    case DType::f64: return {53, -1021};
+    case DType::f32: return {24, -125};
+    case DType::bf16: return {8, -125};
+    case DType::f16: return {11, -13};
+  }
+  return {};
+}
+
+}  // namespace
+
+double Noise::uniform() {
+  state_ = mixed(state_);
+  return static_cast<double>(state_ >> 11U) * 0x1p-53;
+}
+
+double Noise::normal() {
+  const double sum = uniform() + uniform() + uniform() + uniform();
+  return (sum - 2.0) * std::sqrt(3.0);  // four variances of 1/12
+}
+
+double rounded_at_random(double value, DType type, Noise& noise) {
+  if (value == 0.0 || !std::isfinite(value)) return value;
+  int exponent = 0;
+  (void)std::frexp(value, &exponent);
+  const Format format = format_of(type);
+  const double step = std::ldexp(1.0, std::max(exponent, format.least_exponent) - format.digits);
+  return std::floor(value / step + noise.uniform()) * step;
+}
+
+Perturbation::Perturbation(const Model& model, const ErrorModel& error_model, std::uint64_t seed)
+    : model_(model), error_model_(error_model), seed_(seed) {}
+
+const Perturbation::Vector& Perturbation::weight_norms(TapId id) {
+  const std::string module = error_model_.module_of(id);
+  const auto [it, is_new] = weight_norms_.try_emplace(module);
+  if (!is_new) return it->second;
+  const WeightView& weight = model_.weights->get(module + ".weight");
+  Vector row(static_cast<std::size_t>(weight.cols));
+  for (Index r = 0; r < weight.rows; ++r) {
+    weight.widen_row(r, row);
+    it->second.push_back(norm2(row));
+  }
+  return it->second;
+}
+
+// The standard deviation of an element's error before it is rounded to its type. A sum of K products in a row rounds
+// every partial sum: for terms of random signs that adds up to u |w| |x| / sqrt(6), for terms of one sign to sqrt(K) /
+// 3 u |y|; sums in blocks err less. Other operators take two or three roundings.
+double Perturbation::spread(Tap tap, double value, double row_size, const double* weight_norm) const {
+  const double u = unit_roundoff(error_model_.arithmetic().accumulation);
+  if (weight_norm != nullptr) {
+    const double same_sign = std::sqrt(static_cast<double>(input_width_)) / 3.0;
+    return u * (*weight_norm * row_size / std::sqrt(6.0) + same_sign * std::fabs(value));
+  }
+  switch (tap) {
+    case Tap::embed_token:
+    case Tap::embed_position: return 0.0;
+    case Tap::embed: return model_.config.architecture == Architecture::gpt_bigcode ? u * std::fabs(value) : 0.0;
+    case Tap::v: return 0.0;
+    case Tap::context: return 3.0 * u * row_size;
+    default: return 2.0 * u * std::fabs(value);
+  }
+}
+
+void Perturbation::note_product_input(const ref::Tensor& rows) {
+  input_norms_.clear();
+  for (Index r = 0; r < rows.rows(); ++r) input_norms_.push_back(norm2(rows.row(r)));
+  input_width_ = rows.cols();
+}
+
+void Perturbation::apply(TapId id, TapLayout layout, Index replicas, std::uint64_t call, ref::Tensor& value) {
+  const backends::Arithmetic& arithmetic = error_model_.arithmetic();
+  const Vector* norms = is_product(id.tap) ? &weight_norms(id) : nullptr;
+  const bool query = id.tap == Tap::q;
+  const bool narrows = feeds_product(id.tap, model_.config.gated_mlp()) || query;
+  const DType next = query ? arithmetic.attention_inputs : arithmetic.product_inputs;
+  const bool narrower = narrows && unit_roundoff(next) > unit_roundoff(arithmetic.activations);
+  const DType own = error_model_.type_of(id.tap);
+  const Index in_replicas = layout == TapLayout::rows ? value.rows() : value.dim(1);  // T of all replicas
+  const Index rows = in_replicas / replicas;
+  const std::uint64_t place = mixed(seed_ ^ mixed(call * 1000003U + static_cast<std::uint64_t>((id.layer + 1) * 64) +
+                                                  static_cast<std::uint64_t>(id.tap)));
+  for (Index r = 0; r < value.rows(); ++r) {
+    const Index t = r % in_replicas;
+    if (t < rows) continue;
+    Noise noise(mixed(place + static_cast<std::uint64_t>(r)));
+    const auto elements = value.row(r);
+    const double size = norms != nullptr ? input_norms_[static_cast<std::size_t>(t)]
+                                         : norm2(elements) / std::sqrt(static_cast<double>(elements.size()));
+    for (std::size_t i = 0; i < elements.size(); ++i) {
+      double& x = elements[i];
+      const double sigma = spread(id.tap, x, size, norms == nullptr ? nullptr : norms->data() + i);
+      if (sigma > 0.0) x += sigma * noise.normal();
+      x = rounded_at_random(x, own, noise);
+      if (narrower) x = rounded_at_random(x, next, noise);
+    }
+  }
+  if (feeds_product(id.tap, model_.config.gated_mlp())) note_product_input(value);
+}
+
+}  // namespace mlbench::harness

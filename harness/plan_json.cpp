@@ -1,0 +1,149 @@
+#include "harness/plan_json.h"
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "core/json.h"
+
+namespace mlbench::harness {
+namespace {
+
+using nlohmann::json;
+using nlohmann::ordered_json;
+using Kind = CacheOperation::Kind;
+
+constexpr std::array kKinds = {"add", "remove", "fork", "popn", "commit"};  // in the order of Kind
+
+ordered_json to_json(const CacheOperation& operation) {
+  ordered_json out = {{"operation", kKinds[static_cast<std::size_t>(operation.kind)]}, {"sequence", operation.id}};
+  if (operation.kind == Kind::fork) out["child"] = operation.child;
+  if (operation.kind == Kind::fork || operation.kind == Kind::popn || operation.kind == Kind::commit)
+    out["number"] = operation.number;
+  return out;
+}
+
+ordered_json to_json(const Call& call) {
+  ordered_json before = ordered_json::array();
+  for (const CacheOperation& operation : call.before) before.push_back(to_json(operation));
+  ordered_json out = {{"label", call.label}, {"method", name(call.method)}, {"before", before},
+                      {"ids", call.ids},     {"lengths", call.lengths},     {"tokens", call.tokens}};
+  if (call.tree_parents) out["tree_parents"] = *call.tree_parents;
+  if (!call.logit_positions.empty()) out["logit_positions"] = call.logit_positions;
+  return out;
+}
+
+CacheOperation operation_from(const json& from) {
+  const auto word = from.at("operation").get<std::string>();
+  const auto* const kind = std::ranges::find(kKinds, word);
+  if (kind == kKinds.end()) throw request_error("golden.format", fmt::format("operation {}", in_quotes(word)));
+  return {static_cast<Kind>(kind - kKinds.begin()), from.at("sequence").get<SeqId>(), from.value("child", SeqId{0}),
+          from.value("number", Index{0})};
+}
+
+Call call_from(const json& from) {
+  Call call;
+  call.label = from.at("label").get<std::string>();
+  const auto word = from.at("method").get<std::string>();
+  const auto method = backends::parse_method(word);
+  if (!method) throw request_error("golden.format", fmt::format("method {}", in_quotes(word)));
+  call.method = *method;
+  for (const json& operation : from.at("before")) call.before.push_back(operation_from(operation));
+  call.ids = from.at("ids").get<std::vector<SeqId>>();
+  call.lengths = from.at("lengths").get<std::vector<Index>>();
+  call.tokens = from.at("tokens").get<std::vector<std::int32_t>>();
+  if (from.contains("tree_parents")) call.tree_parents = from.at("tree_parents").get<std::vector<Index>>();
+  if (from.contains("logit_positions"))
+    call.logit_positions = from.at("logit_positions").get<std::vector<std::int32_t>>();
+  const bool lengths_fit = call.ids.size() == call.lengths.size() && !call.ids.empty() &&
+                           std::ranges::all_of(call.lengths, [](Index n) { return n > 0 && n < (Index{1} << 31); });
+  if (!lengths_fit || std::accumulate(call.lengths.begin(), call.lengths.end(), Index{0}) != call.rows())
+    throw request_error("golden.format", fmt::format("call {}: lengths and tokens contradict", in_quotes(call.label)));
+  return call;
+}
+
+Story story_from(const json& from) {
+  Story story;
+  story.name = from.at("name").get<std::string>();
+  const json& limits = from.at("limits");
+  story.limits = {limits.at("max_batch_size").get<Index>(), limits.at("max_total_seq_len").get<Index>(),
+                  limits.at("prefill_chunk_size").get<Index>(), limits.at("page_size").get<Index>(), false};
+  for (const json& call : from.at("calls")) story.calls.push_back(call_from(call));
+  return story;
+}
+
+// What goes wrong inside names `where`.
+template <class Parse>
+auto in_context(const std::string& where, const char* what, const Parse& parse) {
+  try {
+    return parse();
+  } catch (const json::exception& error) {
+    throw request_error("golden.format",
+                        fmt::format("{}: {} is not what mlbench writes: {}", where, what, one_line(error.what())));
+  } catch (const Error& error) {
+    throw request_error("golden.format", fmt::format("{}: {}: {}", where, what, error.message()));
+  }
+}
+
+}  // namespace
+
+ordered_json plan_json(const Plan& plan) {
+  ordered_json stories = ordered_json::array();
+  for (const Story& story : plan) {
+    ordered_json calls = ordered_json::array();
+    for (const Call& call : story.calls) calls.push_back(to_json(call));
+    stories.push_back({{"name", story.name},
+                       {"limits",
+                        {{"max_batch_size", story.limits.max_batch_size},
+                         {"max_total_seq_len", story.limits.max_total_seq_len},
+                         {"prefill_chunk_size", story.limits.prefill_chunk_size},
+                         {"page_size", story.limits.page_size}}},
+                       {"calls", calls}});
+  }
+  return {{"stories", stories}};
+}
+
+Plan parse_plan(const std::string& text, const std::string& where) {
+  return in_context(where, "the plan", [&] {
+    Plan plan;
+    const json parsed = parse_json(text, "text", "golden.format", "golden.format");
+    for (const json& story : parsed.at("stories")) plan.push_back(story_from(story));
+    return plan;
+  });
+}
+
+ordered_json arithmetic_json(const backends::Arithmetic& a) {
+  return {{"weights", name(a.weights)},
+          {"activations", name(a.activations)},
+          {"kv_cache", name(a.kv_cache)},
+          {"logits", name(a.logits)},
+          {"product_inputs", name(a.product_inputs)},
+          {"attention_inputs", name(a.attention_inputs)},
+          {"accumulation", name(a.accumulation)},
+          {"rope_angles", a.f32_rope_angles ? "f32" : "exact"}};
+}
+
+backends::Arithmetic parse_arithmetic(const std::string& text, const std::string& where) {
+  return in_context(where, "the arithmetic", [&] {
+    const json parsed = parse_json(text, "text", "golden.format", "golden.format");
+    const auto type = [&](const char* field) {
+      const auto word = parsed.at(field).get<std::string>();
+      const auto dtype = parse_dtype(word);
+      if (!dtype) throw request_error("golden.format", fmt::format("{} {}", field, in_quotes(word)));
+      return *dtype;
+    };
+    return backends::Arithmetic{.weights = type("weights"),
+                                .activations = type("activations"),
+                                .kv_cache = type("kv_cache"),
+                                .logits = type("logits"),
+                                .product_inputs = type("product_inputs"),
+                                .attention_inputs = type("attention_inputs"),
+                                .accumulation = type("accumulation"),
+                                .f32_rope_angles = parsed.at("rope_angles").get<std::string>() == "f32"};
+  });
+}
+
+}  // namespace mlbench::harness

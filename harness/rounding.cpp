@@ -1,0 +1,39 @@
+#include "harness/rounding.h"
+
+#include <algorithm>
+
+namespace mlbench::harness {
+
+double unit_roundoff(DType type) {
+  switch (type) {
+    case DType::f64: return 0x1p-53;
+    case DType::f32: return 0x1p-24;
+    case DType::bf16: return 0x1p-8;
+    case DType::f16: return 0x1p-11;
+  }
+  return 0.0;
+}
+
+double underflow(DType type) {
+  switch (type) {
+    case DType::f64: return 0x1p-1022;
+    case DType::f32:
+    case DType::bf16: return 0x1p-126;
+    case DType::f16: return 0x1p-25;
+  }
+  return 0.0;
+}
+
+double probabilistic_lambda() {
+  static const double kLambda = std::sqrt(2.0 * std::log(2.0 * kRoundings / kFailureProbability));
+  return kLambda;
+}
+
+double gamma(Index roundings, DType type) {
+  const double u = unit_roundoff(type);
+  const auto k = static_cast<double>(roundings);
+  const double probable = probabilistic_lambda() * std::sqrt(k) * u;
+  return k * u < 0.5 ? std::min(k * u / (1.0 - k * u), probable) : probable;
+}
+
+}  // namespace mlbench::harness

@@ -1,0 +1,35 @@
+// A backend against the live float64 reference: both get the same weights, rounded to the backend's storage type, so
+// that what is left is the backend's own arithmetic. docs/verify.md says how to read the result.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "backends/backend.h"
+#include "core/results.h"
+#include "core/workers.h"
+#include "harness/plan.h"
+
+namespace mlbench::harness {
+
+struct BackendOptions {
+  backends::RunConfig run;
+  bool isolated = true;
+  bool chained = true;
+  // The golden that the plan comes from, to which the backend's distance is reported; null: none.
+  golden::GoldenFile* golden_file = nullptr;
+  const golden::HfGolden* golden = nullptr;
+  std::uint64_t seed = 1;  // of what moves values at random in chained mode
+  // Called now and then with what is being done and the share that is done, in [0, 1].
+  std::function<void(const std::string& doing, double done)> progress;
+};
+
+// What a run will need, the backend's part and the reference's.
+[[nodiscard]] std::uint64_t memory_estimate(const ModelConfig& config, DType stored, const backends::Backend& backend,
+                                            const Plan& plan, const BackendOptions& options);
+
+// `backend` must support the model. What it throws while it runs becomes the result's `error`.
+[[nodiscard]] BackendVerification verify_backend(const Model& model, backends::Backend& backend, const Plan& plan,
+                                                 const BackendOptions& options, Workers& workers);
+
+}  // namespace mlbench::harness

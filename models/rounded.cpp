@@ -1,0 +1,46 @@
+#include "models/rounded.h"
+
+#include <span>
+
+#include "models/tensor_inventory.h"
+
+namespace mlbench {
+namespace {
+
+WeightView rounded(const WeightView& from, DType dtype, Workers& workers, Weights& owner) {
+  const std::size_t row_bytes = static_cast<std::size_t>(from.cols) * size_bytes(dtype);
+  const auto bytes = std::make_shared<std::vector<std::byte>>(static_cast<std::size_t>(from.rows) * row_bytes);
+  workers.each(from.rows, [&](Index r) {
+    std::vector<double> row(static_cast<std::size_t>(from.cols));
+    from.widen_row(r, row);
+    narrow(dtype, row, bytes->data() + static_cast<std::size_t>(r) * row_bytes);
+  });
+  owner.keep(bytes);
+  return {.dtype = dtype, .rows = from.rows, .cols = from.cols, .data = bytes->data()};
+}
+
+}  // namespace
+
+bool is_exact(DType from, DType to) {
+  if (from == to || to == DType::f64) return true;
+  return to == DType::f32 && from != DType::f64;
+}
+
+Model rounded_to(const Model& model, DType dtype, Workers& workers) {
+  Model out = model;
+  const auto weights = std::make_shared<Weights>();
+  weights->keep(model.weights);
+  const auto take = [&](const std::string& name) {
+    const WeightView& view = model.weights->get(name);
+    weights->put(name, is_exact(view.dtype, dtype) ? view : rounded(view, dtype, workers, *weights));
+  };
+  for (const TensorSpec& spec : global_tensors(model.config)) take(spec.name);
+  for (Index layer = 0; layer < model.config.num_layers; ++layer) {
+    for (const TensorSpec& spec : layer_tensors(model.config, layer)) take(spec.name);
+  }
+  if (model.config.tie_word_embeddings) weights->put(kLmHeadName, weights->get(embedding_name(model.config)));
+  out.weights = weights;
+  return out;
+}
+
+}  // namespace mlbench
