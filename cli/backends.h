@@ -12,7 +12,9 @@ namespace mlbench::cli {
 struct BackendChoice {
   std::string name;
   std::string summary;
-  std::string missing;  // empty: part of this build
+  std::string missing;                        // what it would take; empty: it is ready
+  std::string version;                        // of what it computes with, where it is part of this build
+  std::vector<backends::DeviceInfo> devices;  // that it sees
 };
 // The reference first, then those of the registry.
 [[nodiscard]] std::vector<BackendChoice> known_backends();

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "cli/backends.h"
 #include "cli/command.h"
 #include "core/error.h"
 #include "golden/hf_layout.h"
@@ -208,6 +209,52 @@ int list_taps(const Options& options) {
   return 0;
 }
 
+// ---- backends, devices ----
+
+std::string memory_text(std::uint64_t bytes) {
+  return bytes == 0 ? "" : fmt::format("{:.1f} GiB", static_cast<double>(bytes) / 0x1p30);
+}
+
+int list_backends(const Options& options) {
+  ordered_json json = ordered_json::array();
+  Table table({{"backend", Align::left},
+               {"what it is", Align::left},
+               {"computes with", Align::left},
+               {"devices", Align::left},
+               {"missing", Align::left}});
+  for (const BackendChoice& backend : known_backends()) {
+    std::vector<std::string> ids;
+    for (const backends::DeviceInfo& device : backend.devices) ids.push_back(device.id);
+    table.add(
+        {backend.name, backend.summary, backend.version, fmt::format("{}", fmt::join(ids, ", ")), backend.missing});
+    json.push_back({{"name", backend.name},
+                    {"summary", backend.summary},
+                    {"available", backend.missing.empty()},
+                    {"missing", backend.missing.empty() ? ordered_json(nullptr) : ordered_json(backend.missing)},
+                    {"version", backend.version},
+                    {"devices", ids}});
+  }
+  print(options.json ? dump(json) : table.text());
+  return 0;
+}
+
+int list_devices(const Options& options) {
+  ordered_json json = ordered_json::array();
+  Table table(
+      {{"backend", Align::left}, {"device", Align::left}, {"description", Align::left}, {"memory", Align::right}});
+  for (const BackendChoice& backend : known_backends()) {
+    for (const backends::DeviceInfo& device : backend.devices) {
+      table.add({backend.name, device.id, device.description, memory_text(device.memory_bytes)});
+      json.push_back({{"backend", backend.name},
+                      {"device", device.id},
+                      {"description", device.description},
+                      {"memory_bytes", device.memory_bytes}});
+    }
+  }
+  print(options.json ? dump(json) : table.text());
+  return 0;
+}
+
 using Lister = int (*)(const Options&);
 
 void add_subject(CLI::App& list, Action& action, const char* name, const char* help, const char* example, Lister lister,
@@ -226,7 +273,7 @@ void add_subject(CLI::App& list, Action& action, const char* name, const char* h
 }  // namespace
 
 void add_list_command(CLI::App& app, Action& action) {
-  CLI::App* list = app.add_subcommand("list", "What there is: archs, presets, methods, taps");
+  CLI::App* list = app.add_subcommand("list", "What there is: archs, presets, methods, taps, backends, devices");
   list->require_subcommand(1);
   add_subject(*list, action, "archs", "The architectures", "archs", list_archs, false, false);
   add_subject(*list, action, "presets",
@@ -237,6 +284,9 @@ void add_list_command(CLI::App& app, Action& action) {
               "methods --arch llama --preset llama-3-8b --dtype f16 --json", list_methods, true, true);
   add_subject(*list, action, "taps", "The intermediate values at which implementations are compared", "taps --arch phi",
               list_taps, true, false);
+  add_subject(*list, action, "backends", "The backends that this build knows, and what those that are not there lack",
+              "backends", list_backends, false, false);
+  add_subject(*list, action, "devices", "The devices that backends see", "devices --json", list_devices, false, false);
   list->footer("Example: mlbench list presets");
 }
 

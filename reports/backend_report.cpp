@@ -203,7 +203,8 @@ std::string to_text(const BackendVerification& result, bool color) {
         cells.push_back(s.worst == nullptr ? "-" : number(s.worst->ratio));
         const std::string layer =
             s.worst == nullptr || s.worst->layer < 0 ? "" : fmt::format(", layer {}", s.worst->layer);
-        cells.push_back(s.worst == nullptr ? "" : s.worst->call + layer);
+        // A label is "story/number method"; the table has room for the first.
+        cells.push_back(s.worst == nullptr ? "" : s.worst->call.substr(0, s.worst->call.find(' ')) + layer);
       }
       const Index failed = row.by_mode[0].failed + row.by_mode[1].failed;
       cells.push_back(fmt::format("{}", row.by_mode[0].checks + row.by_mode[1].checks));
