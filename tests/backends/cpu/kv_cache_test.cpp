@@ -1,15 +1,16 @@
 // The cache's values; its bookkeeping has tests of its own (paging/page_table_test.cpp).
 #include "backends/cpu/kv_cache.h"
 
-#include <functional>
 #include <numeric>
 
 #include <gtest/gtest.h>
 
-#include "core/error.h"
+#include "tests/backends/cpu/error_code.h"
 
 namespace mlbench::cpu {
 namespace {
+
+using test::code_of;
 
 constexpr KvShape kShape{.layers = 2, .heads = 3, .width = 4, .dtype = DType::bf16};
 constexpr KvLimits kLimits{.max_batch_size = 3, .max_total_seq_len = 32, .prefill_chunk_size = 16, .page_size = 4};
@@ -50,15 +51,6 @@ PagedKvCache filled() {
   append(cache, 0, 10);
   cache.debug_set_kv(0, 0, numbered(10, 0).view(), numbered(10, 1000).view());
   return cache;
-}
-
-std::string code_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.code();
-  }
-  return "none";
 }
 
 TEST(PagedKvCache, GivesBackWhatWasSet) {
