@@ -171,7 +171,9 @@ void Attention::run_as(const Call& call) {
   const Index group = heads / call.cache->shape().heads;
   const Index parts = (group + kTileHeads - 1) / kTileHeads;  // of a group
   const Index parts_in_all = parts * call.cache->shape().heads;
-  parallel_for(static_cast<Index>(tiles_.size()) * parts_in_all, threads_, [&](Index item, int thread) {
+  const Index multiplications = 2 * call.q->rows * heads * longest_ * call.q->width;
+  const int team = worthwhile(multiplications, threads_);
+  parallel_for(static_cast<Index>(tiles_.size()) * parts_in_all, team, [&](Index item, int thread) {
     const Index kv_head = item % parts_in_all / parts;
     const Index first = item % parts * kTileHeads;
     Piece<type>(call, *plan_, tiles_[static_cast<std::size_t>(item / parts_in_all)], kv_head * group + first,

@@ -108,13 +108,16 @@ void Decoder::logits(const float* hidden, Index rows, float* out, Taps& taps) {
   taps.rows(Tap::logits, out, rows, config_.vocab_size);
 }
 
+// Threads for an operation on rows of `width` values, each of which costs about as much as eight multiplications.
+int Decoder::team(Index width) const { return worthwhile(8 * rows_ * width, threads_); }
+
 void Decoder::normalize_rows(const Norm& norm, const float* x, float* y) const {
   const Index h = config_.hidden_size;
-  parallel_for(rows_, threads_, [&](Index row, int) { normalize(design_.norm, norm, x + row * h, y + row * h, h); });
+  parallel_for(rows_, team(h), [&](Index row, int) { normalize(design_.norm, norm, x + row * h, y + row * h, h); });
 }
 
 void Decoder::normalize_heads(const Norm& norm, const Heads& heads) const {
-  parallel_for(rows_, threads_, [&](Index row, int) {
+  parallel_for(rows_, team(heads.count * heads.width), [&](Index row, int) {
     for (Index head = 0; head < heads.count; ++head) {
       normalize(design_.norm, norm, heads.at(row, head), heads.at(row, head), heads.width);
     }
@@ -123,7 +126,7 @@ void Decoder::normalize_heads(const Norm& norm, const Heads& heads) const {
 
 void Decoder::add_rows(float* x, const float* y) const {
   const Index h = config_.hidden_size;
-  parallel_for(rows_, threads_, [&](Index row, int) {
+  parallel_for(rows_, team(h), [&](Index row, int) {
     for (Index i = row * h; i < (row + 1) * h; ++i) x[i] += y[i];
   });
 }
@@ -205,7 +208,7 @@ const float* Decoder::attention(Index layer, const LayerWeights& w, const float*
     taps.heads(Tap::k_norm, qkv.k);
   }
   if (!design_.learned_positions) {
-    parallel_for(rows_, threads_, [&](Index row, int) {
+    parallel_for(rows_, team(config_.q_width() + config_.kv_width()), [&](Index row, int) {
       rotation_.rotate(qkv.q, row);
       rotation_.rotate(qkv.k, row);
     });
@@ -231,13 +234,13 @@ const float* Decoder::mlp(const LayerWeights& w, const float* u, const Taps& tap
   const ProductInput in = products_.input(u, rows_, config_.hidden_size);
   products_.multiply(in, design_.gated ? w.gate : w.up, hidden);
   taps.rows(design_.gated ? Tap::gate : Tap::up, hidden, rows_, width);
-  parallel_for(rows_, threads_, [&](Index row, int) { activate(config_.activation, hidden + row * width, width); });
+  parallel_for(rows_, team(width), [&](Index row, int) { activate(config_.activation, hidden + row * width, width); });
   taps.rows(Tap::act, hidden, rows_, width);
   if (design_.gated) {
     float* up = up_.floats(rows_ * width);
     products_.multiply(in, w.up, up);
     taps.rows(Tap::up, up, rows_, width);
-    parallel_for(rows_, threads_, [&](Index row, int) {
+    parallel_for(rows_, team(width), [&](Index row, int) {
       for (Index i = row * width; i < (row + 1) * width; ++i) hidden[i] *= up[i];
     });
     taps.rows(Tap::mlp_hidden, hidden, rows_, width);

@@ -41,6 +41,7 @@ class Decoder {
   void give_rotation(const Taps& taps) const;
   void give_stored(Tap tap, Index layer, PagedKvCache::Kind kind, const Taps& taps) const;
 
+  [[nodiscard]] int team(Index width) const;
   void normalize_rows(const Norm& norm, const float* x, float* y) const;
   void normalize_heads(const Norm& norm, const Heads& heads) const;
   void add_rows(float* x, const float* y) const;

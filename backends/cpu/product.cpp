@@ -75,7 +75,7 @@ ProductInput Products::input(const float* x, Index rows, Index width) {
   if (type() == onednn::Type::f32) return {x, rows, width};
   const auto row_bytes = static_cast<std::size_t>(width) * size_bytes(stored_);
   std::byte* out = rounded_.reserve(static_cast<std::size_t>(rows) * row_bytes);
-  parallel_for(rows, threads_, [&](Index row, int) {
+  parallel_for(rows, worthwhile(8 * rows * width, threads_), [&](Index row, int) {
     narrow(stored_, x + row * width, out + static_cast<std::size_t>(row) * row_bytes, width);
   });
   return {out, rows, width};
@@ -102,11 +102,12 @@ const onednn::Product& Products::product(const onednn::ProductShape& shape, cons
 void Products::multiply_packed(const ProductInput& x, const Linear& layer, float* y) {
   const Matrix& w = layer.weight;
   if (products_.size() >= kMostProducts) products_.clear();
+  const int team = worthwhile(x.rows * w.in * w.out, threads_);
   const onednn::Product& product = this->product(
       {.rows = x.rows, .in = w.in, .out = w.out, .y_stride = w.out, .type = type(), .bias = !layer.bias.empty()},
-      *w.layout, false);
+      *w.layout, team == 1);
   Thread& self = per_thread_[0];
-  const ThreadCount count(threads_);
+  const ThreadCount count(team);
   product.run(self.engine, x.data, w.data, layer.bias_or_null(), y, self.scratch.reserve(product.scratch_bytes()));
 }
 
@@ -127,7 +128,7 @@ void Products::multiply_panels(const ProductInput& x, const Linear& layer, float
   const Index panels = (w.out + kPanel - 1) / kPanel;
   const auto row_bytes = static_cast<std::size_t>(w.in) * size_bytes(stored_);
   const ThreadCount one_each(1);
-  parallel_for(panels, threads_, [&](Index panel, int thread) {
+  parallel_for(panels, worthwhile(x.rows * w.in * w.out, threads_), [&](Index panel, int thread) {
     Thread& self = per_thread_[static_cast<std::size_t>(thread)];
     const Index first = panel * kPanel;
     const Index count = std::min(kPanel, w.out - first);

@@ -10,6 +10,8 @@ namespace mlbench::cpu {
 
 int all_threads() { return omp_get_num_procs(); }
 
+int worthwhile(Index multiplications, int threads) { return multiplications < Index{1} << 20U ? 1 : threads; }
+
 void parallel_for(Index count, int threads, const std::function<void(Index, int)>& work) {
   const int team = static_cast<int>(std::min<Index>(count, threads));
   if (team <= 1) {

@@ -10,6 +10,10 @@ namespace mlbench::cpu {
 // How many threads "all" are.
 [[nodiscard]] int all_threads();
 
+// How many of `threads` are worth waking for so many multiplications: one below a million, which take a thread less
+// time than others need to come and go.
+[[nodiscard]] int worthwhile(Index multiplications, int threads);
+
 // Calls work(item, thread) once for every item in [0, count), on up to `threads` threads numbered from 0. One of the
 // exceptions that pieces throw is thrown here; the pieces not yet begun are then left out.
 void parallel_for(Index count, int threads, const std::function<void(Index item, int thread)>& work);
