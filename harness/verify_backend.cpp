@@ -100,19 +100,25 @@ std::uint64_t memory_estimate(const ModelConfig& config, DType stored, const bac
   return most + weights + (copied ? bytes(parameter_count(config), size_bytes(options.run.dtype)) : 0);
 }
 
-BackendVerification verify_backend(const Model& model, backends::Backend& backend, const Plan& plan,
-                                   const BackendOptions& options, Workers& workers) {
-  const Model rounded = rounded_to(model, options.run.dtype, workers);
+BackendVerification verification_of(const Model& model, const backends::Backend& backend,
+                                    const backends::RunConfig& run) {
   BackendVerification out;
   out.model = model.origin;
   out.architecture = name(model.config.architecture);
   out.backend = backend.name();
   out.version = backend.version();
-  out.device = options.run.device;
-  out.dtype = name(options.run.dtype);
+  out.device = run.device;
+  out.dtype = name(run.dtype);
+  out.warnings = model.warnings;
+  return out;
+}
+
+BackendVerification verify_backend(const Model& model, backends::Backend& backend, const Plan& plan,
+                                   const BackendOptions& options, Workers& workers) {
+  const Model rounded = rounded_to(model, options.run.dtype, workers);
+  BackendVerification out = verification_of(model, backend, options.run);
   out.seed = options.seed;
   if (options.golden_file != nullptr) out.golden = options.golden_file->path();
-  out.warnings = model.warnings;
 
   const ref::Reference reference(rounded, workers);
   std::optional<Progress> progress;

@@ -24,6 +24,10 @@ struct BackendOptions {
   std::function<void(const std::string& doing, double done)> progress;
 };
 
+// A verification in which nothing was checked yet.
+[[nodiscard]] BackendVerification verification_of(const Model& model, const backends::Backend& backend,
+                                                  const backends::RunConfig& run);
+
 // What a run will need, the backend's part and the reference's.
 [[nodiscard]] std::uint64_t memory_estimate(const ModelConfig& config, DType stored, const backends::Backend& backend,
                                             const Plan& plan, const BackendOptions& options);

@@ -171,15 +171,8 @@ BackendVerification verify_trusted(const Model& model, backends::Backend& backen
                                                         path, name(options.run.dtype)));
   }
   const std::vector<TapSpec> specs = tap_specs(model.config);
-  BackendVerification out;
-  out.model = model.origin;
-  out.architecture = name(model.config.architecture);
-  out.backend = backend.name();
-  out.version = backend.version();
-  out.device = options.run.device;
-  out.dtype = name(options.run.dtype);
+  BackendVerification out = verification_of(model, backend, options.run);
   out.golden = path;
-  out.warnings = model.warnings;
   const auto session = backend.load(rounded, options.run);
   if (const std::string reason = coarser(session->arithmetic(), parse_arithmetic(golden.manifest().arithmetic, path));
       !reason.empty()) {
