@@ -34,8 +34,9 @@ struct Softmax {
 };
 
 // Scores known up to `errors`: p_j changes by at most a factor of exp(e_j) for its own score and of sum_l p_l exp(e_l)
-// for the normaliser. Rounding adds: the difference from the maximum, scaled by the exponential; the exponential and
-// the division; the sum.
+// for the normaliser. Rounding adds: the difference from the maximum, twice (as it is formed, and as the exponent of a
+// power of two); the exponential and
+// the division; the sum, whose terms are of one sign.
 Softmax softmax(const std::vector<double>& scores, const std::vector<double>& errors, DType sums) {
   constexpr double kSteps = 8.0;  // exponential, division, rescaling by a later maximum
   const double u = unit_roundoff(sums);
@@ -47,11 +48,11 @@ Softmax softmax(const std::vector<double>& scores, const std::vector<double>& er
   for (std::size_t j = 0; j < scores.size(); ++j) {
     out.p[j] /= total;
     // Every exponential's own rounding moves the normaliser too.
-    shift += out.p[j] * std::exp(errors[j] + u * (largest - scores[j] + kSteps));
+    shift += out.p[j] * std::exp(errors[j] + u * (2.0 * (largest - scores[j]) + kSteps));
   }
-  const double sum = gamma(static_cast<Index>(scores.size()), sums);
+  const double sum = worst_case_gamma(static_cast<Index>(scores.size()), sums);
   for (std::size_t j = 0; j < scores.size(); ++j) {
-    out.relative[j] = std::expm1(errors[j] + std::log(shift)) + sum + u * (largest - scores[j] + kSteps);
+    out.relative[j] = std::expm1(errors[j] + std::log(shift)) + sum + u * (2.0 * (largest - scores[j]) + kSteps);
   }
   return out;
 }
@@ -73,6 +74,9 @@ Tensor ErrorModel::attention(Tap tap, const Tensor& y, const Known& q, const Att
   const double alpha = scaled ? 1.0 / std::sqrt(static_cast<double>(d)) : 1.0;
   const double u_q = narrowing(arithmetic_.attention_inputs, arithmetic_.activations);
   const double u_p = narrowing(arithmetic_.attention_inputs, sums);
+  // What these roundings lose below the type's normal range.
+  const double below_q = u_q > 0.0 ? underflow(arithmetic_.attention_inputs) : 0.0;
+  const double below_p = underflow(sums) + (u_p > 0.0 ? underflow(arithmetic_.attention_inputs) : 0.0);
   Tensor out(y.shape());
 
   workers_->each(heads * T, [&](Index item) {
@@ -86,6 +90,7 @@ Tensor ErrorModel::attention(Tap tap, const Tensor& y, const Known& q, const Att
       for (std::size_t i = 0; i < key.size(); ++i) {
         score += query[i] * key[i];
         magnitude += std::fabs(query[i] * key[i]);
+        passed_on += below_q * std::fabs(key[i]);
         if (q.error.size() != 0) passed_on += q.error.row(h * T + t)[i] * std::fabs(key[i]);
       }
       scores[j] = alpha * score;
@@ -101,11 +106,11 @@ Tensor ErrorModel::attention(Tap tap, const Tensor& y, const Known& q, const Att
       }
       return;
     }
-    const double sum = gamma(static_cast<Index>(row.slots.size()) + 1, sums) + u_p;
+    const double sum = worst_case_gamma(static_cast<Index>(row.slots.size()) + 1, sums) + u_p;
     const auto bounds = out.row(t).subspan(static_cast<std::size_t>(h * d), static_cast<std::size_t>(d));
     for (std::size_t j = 0; j < row.slots.size(); ++j) {
       const auto value = cache.value(attention.layer, row.slots[j], h / group);
-      const double weight = weights.p[j] * (weights.relative[j] + sum) + tiny;
+      const double weight = weights.p[j] * (weights.relative[j] + sum) + below_p;
       for (std::size_t i = 0; i < value.size(); ++i) bounds[i] += weight * std::fabs(value[i]);
     }
     const auto exact = y.row(t).subspan(static_cast<std::size_t>(h * d), static_cast<std::size_t>(d));

@@ -14,7 +14,7 @@ namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 double ratio_of(double error, double limit) {
-  if (error <= limit) return limit > 0.0 ? error / limit : 0.0;
+  if (std::isfinite(error) && error <= limit) return limit > 0.0 ? error / limit : 0.0;
   return limit > 0.0 && std::isfinite(error) ? error / limit : kInfinity;
 }
 
@@ -67,7 +67,7 @@ TapCheck check_tap(const TapPlace& place, const TapSpec& spec, TapId id, const r
     const bool finite = std::isfinite(want) && std::isfinite(value);
     const double error = finite ? std::fabs(want - value) : kInfinity;
     const double ratio = ratio_of(error, most);
-    if (!(error <= most)) ++out.straying;
+    if (!(finite && error <= most)) ++out.straying;
     if (worst >= 0 && ratio <= out.ratio) continue;
     worst = i;
     out.ratio = ratio;

@@ -204,7 +204,7 @@ void rms_norm_row(std::span<const double> x, std::span<const double> e, const No
   const double mean_square = squares / n + eps;
   const double scale = 1.0 / std::sqrt(mean_square);
   // All terms of the sum are positive: its error is relative; the root halves it.
-  const double relative = 0.5 * (gamma(static_cast<Index>(x.size()), sums) + 3.0 * u) + 5.0 * u;
+  const double relative = 0.5 * (worst_case_gamma(static_cast<Index>(x.size()), sums) + 3.0 * u) + 5.0 * u;
   const double passed_on = crossed / n / mean_square;  // relative change of the scale
   for (std::size_t i = 0; i < x.size(); ++i) {
     const double own = e.empty() ? 0.0 : e[i];
@@ -232,7 +232,7 @@ void layer_norm_row(std::span<const double> x, std::span<const double> e, const 
   }
   const double variance = squares / n;
   const double scale = 1.0 / std::sqrt(variance + eps);
-  const double g = gamma(static_cast<Index>(x.size()), sums);
+  const double g = worst_case_gamma(static_cast<Index>(x.size()), sums);
   const double shift = (g + u) * magnitude / n;
   const double relative_variance = (shift * shift + (g + 3.0 * u) * variance) / (variance + eps) + u;
   const double relative = 0.5 * relative_variance + 6.0 * u;
@@ -284,10 +284,14 @@ Tensor ErrorModel::linear(TapId id, const Tensor& y, const Known& x) const {
   Tensor out = ref::product_magnitude(*workers_, x.value, layer.weight, layer.bias);
   const Tensor passed_on =
       x.error.size() == 0 ? Tensor() : ref::product_magnitude(*workers_, x.error, layer.weight, {});
+  // What rounding the rows loses below the type's normal range reaches the result times |W|.
+  const Tensor one(Shape{1, layer.weight.cols}, u_inputs > 0.0 ? underflow(arithmetic_.product_inputs) : 0.0);
+  const Tensor below = u_inputs > 0.0 ? ref::product_magnitude(*workers_, one, layer.weight, {}) : Tensor();
   for (std::size_t i = 0; i < out.values().size(); ++i) {
     double& bound = out.values()[i];
     bound = relative * bound + lost + rounding_error(type_of(id.tap), y.values()[i]);
     if (passed_on.size() != 0) bound += passed_on.values()[i];
+    if (below.size() != 0) bound += below.values()[i % below.values().size()];
     bound *= kSecondOrder;
   }
   return out.reshaped(y.shape());
@@ -326,8 +330,9 @@ Tensor ErrorModel::rotated(TapId id, const Tensor& y, const KnownTaps& known) co
     const Index angle = row * rotary + column;
     const double a = std::fabs(value_at(x, i)), b = std::fabs(value_at(x, other));
     const double c = std::fabs(value_at(cos, angle)), s = std::fabs(value_at(sin, angle));
-    return 2.0 * u * (a * c + b * s) + rounding_error(type, value) + a * error_at(cos, angle) +
-           b * error_at(sin, angle) + c * error_at(x, i) + s * error_at(x, other);
+    const double e_cos = error_at(cos, angle), e_sin = error_at(sin, angle);
+    return 2.0 * u * (a * c + b * s) + rounding_error(type, value) + a * e_cos + b * e_sin +
+           (c + e_cos) * error_at(x, i) + (s + e_sin) * error_at(x, other);
   });
 }
 
@@ -353,8 +358,9 @@ Tensor ErrorModel::activation(Tap tap, const Tensor& y, const Known& x) const {
     const double rounding = rounding_error(type_of(tap), value);
     switch (kind) {
       case Activation::relu: return (unit_roundoff(type_of(tap)) > u ? rounding : 0.0) + error_at(x, i);
-      // x / (1 + e^-x): all positive, so every step is relative; e^-x overflows where the result is below |x| tiny.
-      case Activation::silu: return rounding + 8.0 * u * size + in * tiny + 1.1 * error_at(x, i);
+      // x / (1 + e^-x): all positive, so every step is relative, and an exponent that was rounded (x log2(e), for a
+      // power of two) errs by |x| u; e^-x overflows where the result is below |x| tiny.
+      case Activation::silu: return rounding + (8.0 + 2.0 * in) * u * size + in * tiny + 1.1 * error_at(x, i);
       // x/2 (1 + f): f near -1 cancels, which leaves an absolute error of a few u times |x|.
       default: return rounding + u * (4.0 * in + 2.0 * size) + 1.13 * error_at(x, i);
     }
@@ -366,7 +372,8 @@ Tensor ErrorModel::gated(const Tensor& y, const Known& act, const Known& up) con
   const double u = unit_roundoff(arithmetic_.accumulation);
   return by_element(y, [&](Index i, double value) {
     return u * std::fabs(value) + rounding_error(type_of(Tap::mlp_hidden), value) +
-           std::fabs(value_at(act, i)) * error_at(up, i) + std::fabs(value_at(up, i)) * error_at(act, i);
+           std::fabs(value_at(act, i)) * error_at(up, i) + std::fabs(value_at(up, i)) * error_at(act, i) +
+           error_at(act, i) * error_at(up, i);
   });
 }
 

@@ -75,7 +75,7 @@ double Noise::normal() {
 }
 
 double rounded_at_random(double value, DType type, Noise& noise) {
-  if (value == 0.0 || !std::isfinite(value)) return value;
+  if (type == DType::f64 || value == 0.0 || !std::isfinite(value)) return value;
   int exponent = 0;
   (void)std::frexp(value, &exponent);
   const Format format = format_of(type);

@@ -135,17 +135,23 @@ Story batch(Tokens& tokens, const std::vector<Index>& prompts, Index page_size) 
       .commit(0, 5)
       .call(Method::decode, {0}, {1})
       .tree(Method::batch_verify_to_last_hidden_states, forked, {-1, -1, 0, 1})
-      .commit(forked, -1)
-      .remove(ids.back())
-      .call(Method::batch_prefill_to_last_hidden_states, {forked, 0}, {2, 4});
+      .commit(forked, -1);
+  if (ids.size() > 1) story.remove(ids.back());
+  story.call(Method::batch_prefill_to_last_hidden_states, {forked, 0}, {2, 4});
   return story.finish(page_size, forked + 1);
 }
 
 // A prompt in pieces that meet neither pages nor each other's lengths.
-Story chunked(Tokens& tokens, const std::vector<Index>& pieces, Index page_size) {
+// `room`: the positions that there are for all of them.
+Story chunked(Tokens& tokens, const std::vector<Index>& pieces, Index page_size, Index room) {
   StoryWriter story("chunked", tokens);
   story.add(0);
-  for (const Index piece : pieces) story.call(Method::prefill, {0}, {piece});
+  for (const Index piece : pieces) {
+    const Index length = std::min(piece, room);
+    if (length < 1) break;
+    story.call(Method::prefill, {0}, {length});
+    room -= length;
+  }
   story.call(Method::batch_verify, {0}, {3});
   return story.finish(page_size, 1);
 }
@@ -196,12 +202,12 @@ Plan make_plan(const ModelConfig& config, Extent extent, std::uint64_t seed, con
     const Index most = *std::ranges::max_element(prompts), piece = std::max<Index>(1, most * 2 / 5);
     plan.push_back(single(tokens, prompts.front(), 16));
     plan.push_back(batch(tokens, prompts, 16));
-    plan.push_back(chunked(tokens, {piece, std::max<Index>(1, most - piece)}, 16));
+    plan.push_back(chunked(tokens, {piece, std::max<Index>(1, most - piece)}, 16, std::max<Index>(1, room)));
     return plan;
   }
   plan.push_back(single(tokens, fit(19), 16));
   plan.push_back(batch(tokens, {fit(17), fit(1), fit(9)}, 16));
-  plan.push_back(chunked(tokens, {fit(5), fit(12)}, 16));
+  plan.push_back(chunked(tokens, {5, 12}, 16, std::max<Index>(1, room)));
   if (extent == Extent::quick) return plan;
   // Past the length at which scaling begins, where it is near enough to be run.
   const Index border = config.rope.original_max_positions;
@@ -209,7 +215,7 @@ Plan make_plan(const ModelConfig& config, Extent extent, std::uint64_t seed, con
   Plan more;
   more.push_back(single(tokens, fit(past), 32));
   more.push_back(batch(tokens, {fit(33), fit(past / 2), fit(1), fit(16), fit(48)}, 1));
-  more.push_back(chunked(tokens, {fit(16), fit(1), fit(31), fit(past / 3)}, 7));
+  more.push_back(chunked(tokens, {16, 1, 31, past / 3}, 7, std::max<Index>(1, room)));
   for (Story& story : more) {
     story.name = "long-" + story.name;
     for (Call& call : story.calls) call.label = "long-" + call.label;

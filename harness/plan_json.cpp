@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <numeric>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -36,6 +37,19 @@ ordered_json to_json(const Call& call) {
   return out;
 }
 
+// Whole numbers that fit; the JSON library would cut them.
+template <class T>
+std::vector<T> integers(const json& from, const char* field) {
+  std::vector<T> out;
+  if (!from.at(field).is_array()) throw request_error("golden.format", fmt::format("{}: must be a list", field));
+  for (const json& value : from.at(field)) {
+    if (!value.is_number_integer() || !std::in_range<T>(value.get<std::int64_t>()))
+      throw request_error("golden.format", fmt::format("{} {}: must be whole numbers", field, shown(value)));
+    out.push_back(static_cast<T>(value.get<std::int64_t>()));
+  }
+  return out;
+}
+
 CacheOperation operation_from(const json& from) {
   const auto word = from.at("operation").get<std::string>();
   const auto* const kind = std::ranges::find(kKinds, word);
@@ -52,16 +66,21 @@ Call call_from(const json& from) {
   if (!method) throw request_error("golden.format", fmt::format("method {}", in_quotes(word)));
   call.method = *method;
   for (const json& operation : from.at("before")) call.before.push_back(operation_from(operation));
-  call.ids = from.at("ids").get<std::vector<SeqId>>();
-  call.lengths = from.at("lengths").get<std::vector<Index>>();
-  call.tokens = from.at("tokens").get<std::vector<std::int32_t>>();
-  if (from.contains("tree_parents")) call.tree_parents = from.at("tree_parents").get<std::vector<Index>>();
-  if (from.contains("logit_positions"))
-    call.logit_positions = from.at("logit_positions").get<std::vector<std::int32_t>>();
+  call.ids = integers<SeqId>(from, "ids");
+  call.lengths = integers<Index>(from, "lengths");
+  call.tokens = integers<std::int32_t>(from, "tokens");
+  if (from.contains("tree_parents")) call.tree_parents = integers<Index>(from, "tree_parents");
+  if (from.contains("logit_positions")) call.logit_positions = integers<std::int32_t>(from, "logit_positions");
   const bool lengths_fit = call.ids.size() == call.lengths.size() && !call.ids.empty() &&
                            std::ranges::all_of(call.lengths, [](Index n) { return n > 0 && n < (Index{1} << 31); });
   if (!lengths_fit || std::accumulate(call.lengths.begin(), call.lengths.end(), Index{0}) != call.rows())
     throw request_error("golden.format", fmt::format("call {}: lengths and tokens contradict", in_quotes(call.label)));
+  if (std::ranges::any_of(call.logit_positions, [&](std::int32_t row) { return row < 0 || row >= call.rows(); }))
+    throw request_error("golden.format",
+                        fmt::format("call {}: logit_positions beyond its rows", in_quotes(call.label)));
+  // Replicas of a sequence are numbered from a multiple of its id.
+  if (std::ranges::any_of(call.ids, [](SeqId id) { return id < 0 || id > (SeqId{1} << 32U); }))
+    throw request_error("golden.format", fmt::format("call {}: sequence ids beyond 0..2^32", in_quotes(call.label)));
   return call;
 }
 
@@ -135,6 +154,9 @@ backends::Arithmetic parse_arithmetic(const std::string& text, const std::string
       if (!dtype) throw request_error("golden.format", fmt::format("{} {}", field, in_quotes(word)));
       return *dtype;
     };
+    const auto angles = parsed.at("rope_angles").get<std::string>();
+    if (angles != "f32" && angles != "exact")
+      throw request_error("golden.format", fmt::format("rope_angles {}", in_quotes(angles)));
     return backends::Arithmetic{.weights = type("weights"),
                                 .activations = type("activations"),
                                 .kv_cache = type("kv_cache"),
@@ -142,7 +164,7 @@ backends::Arithmetic parse_arithmetic(const std::string& text, const std::string
                                 .product_inputs = type("product_inputs"),
                                 .attention_inputs = type("attention_inputs"),
                                 .accumulation = type("accumulation"),
-                                .f32_rope_angles = parsed.at("rope_angles").get<std::string>() == "f32"};
+                                .f32_rope_angles = angles == "f32"};
   });
 }
 

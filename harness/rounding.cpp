@@ -1,6 +1,7 @@
 #include "harness/rounding.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace mlbench::harness {
 
@@ -32,8 +33,12 @@ double probabilistic_lambda() {
 double gamma(Index roundings, DType type) {
   const double u = unit_roundoff(type);
   const auto k = static_cast<double>(roundings);
-  const double probable = probabilistic_lambda() * std::sqrt(k) * u;
-  return k * u < 0.5 ? std::min(k * u / (1.0 - k * u), probable) : probable;
+  return std::min(worst_case_gamma(roundings, type), probabilistic_lambda() * std::sqrt(k) * u);
+}
+
+double worst_case_gamma(Index roundings, DType type) {
+  const double ku = static_cast<double>(roundings) * unit_roundoff(type);
+  return ku < 0.5 ? ku / (1.0 - ku) : std::numeric_limits<double>::infinity();
 }
 
 }  // namespace mlbench::harness

@@ -35,6 +35,10 @@ inline constexpr double kRoundings = 1e18;
 // case, K u / (1 - K u) (Higham, lemma 3.1), and of lambda sqrt(K) u.
 [[nodiscard]] double gamma(Index roundings, DType type);
 
+// The worst case alone. For sums of terms of one sign: where one term is large, the others' roundings all go one way
+// (each square rounds away against a massive channel's), and nothing averages out.
+[[nodiscard]] double worst_case_gamma(Index roundings, DType type);
+
 // The bounds are sums of terms of first order. Each relative term is below 2^-7 (bf16 rounds by 2^-8), so that what
 // their products add is below this part of their sum.
 inline constexpr double kSecondOrder = 1.0 + 1.0 / 64;

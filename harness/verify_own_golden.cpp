@@ -34,6 +34,10 @@ std::vector<std::pair<const Call*, const StepInfo*>> matched(const Plan& plan, c
       out.emplace_back(&call, &golden.steps()[i]);
     }
   }
+  if (out.size() != golden.steps().size()) {
+    throw request_error("golden.format",
+                        fmt::format("{}: has {} steps, its plan {} calls", path, golden.steps().size(), out.size()));
+  }
   return out;
 }
 

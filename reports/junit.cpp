@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 #include <pugixml.hpp>
 
 #include "reports/backend_report.h"
@@ -32,12 +33,17 @@ std::vector<Case> cases_of(const BackendVerification& result) {
   return cases;
 }
 
-void set(pugi::xml_node node, const char* attribute, const std::string& value) {
-  // XML 1.0 has no place for control characters, escaped or not.
-  std::string text = value;
+// UTF-8 without control characters: XML 1.0 has no place for them, escaped or not.
+std::string xml_text(const std::string& value) {
+  using nlohmann::json;
+  std::string text = json::parse(json(value).dump(-1, ' ', false, json::error_handler_t::replace)).get<std::string>();
   std::ranges::replace_if(
       text, [](unsigned char c) { return c < 0x20 && c != '\t' && c != '\n'; }, '?');
-  node.append_attribute(attribute).set_value(text.c_str());
+  return text;
+}
+
+void set(pugi::xml_node node, const char* attribute, const std::string& value) {
+  node.append_attribute(attribute).set_value(xml_text(value).c_str());
 }
 
 void add_property(pugi::xml_node properties, const std::string& name, const std::string& value) {
@@ -73,8 +79,8 @@ Counts fill(pugi::xml_node suite, const BackendVerification& result, const std::
     }
     node.append_child("system-out")
         .text()
-        .set(fmt::format("{} checks, worst error/limit {:.3g} at {} of {}", c.checks.size(), worst->ratio, worst->tap,
-                         worst->call)
+        .set(xml_text(fmt::format("{} checks, worst error/limit {:.3g} at {} of {}", c.checks.size(), worst->ratio,
+                                  worst->tap, worst->call))
                  .c_str());
   }
   for (const Unsupported& u : result.unsupported) {
