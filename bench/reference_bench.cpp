@@ -61,7 +61,7 @@ class Prefill {
     ref::PagedKvCache cache = reference_.create_paged_kv_cache(
         {.max_batch_size = 1, .max_total_seq_len = kTokens, .prefill_chunk_size = kTokens, .page_size = 16});
     cache.add_sequence(0);
-    const ref::SeqId ids[] = {0};
+    const SeqId ids[] = {0};
     const Index lengths[] = {kTokens};
     cache.begin_forward(ids, lengths);
     benchmark::DoNotOptimize(reference_.prefill(x_, cache));
