@@ -125,7 +125,8 @@ std::string again(const Options& options, const ModelOptions& model, const Backe
                                     options.backend, result.dtype, name(first->mode));
   command += options.plan.command_line();
   if (!options.golden.empty()) command += " --golden " + shell_word(options.golden);
-  return command + fmt::format(" --call '{}'", first->call);
+  if (options.trust) command += " --trust-golden";
+  return command + " --call " + shell_word(first->call);  // a label may come from a golden
 }
 
 BackendVerification unsupported(const ModelOptions& choice, const ModelConfig& config, const backends::Backend& backend,
