@@ -60,6 +60,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   (void)std::signal(SIGPIPE, SIG_IGN);  // whoever reads may stop early; the verdict stands
+  (void)std::signal(SIGXFSZ, SIG_IGN);  // a file beyond the user's limit is one that cannot be written
   try {
     return run(argc, argv);
   } catch (const mlbench::Error& error) {

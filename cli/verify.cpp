@@ -198,9 +198,9 @@ BackendVerification verify_one(const Options& options, const Job& job, backends:
   ProgressLine line(stderr_is_terminal());
   harness::BackendOptions run = run_options(options, job.dtype, golden);
   run.progress = [&](const std::string& doing, double done) { line.show(doing, done); };
-  BackendVerification result =
-      options.trust ? harness::verify_trusted(model, backend, trusted(*golden), golden->file.path(), run, workers)
-                    : harness::verify_backend(model, backend, job.plan, run, workers);
+  BackendVerification result = options.trust ? harness::verify_trusted(model, backend, trusted(*golden),
+                                                                       golden->file.path(), job.plan, run, workers)
+                                             : harness::verify_backend(model, backend, job.plan, run, workers);
   result.again = again(options, job.choice, result);
   result.memory_estimate_bytes = job.memory_bytes;
   result.memory_peak_bytes = harness::peak_memory_bytes();
@@ -220,6 +220,9 @@ int exit_code_of(const std::vector<BackendVerification>& results) {
 int verify(const Options& options) {
   const auto backend = make_backend(options.backend);
   check(options);
+  for (const std::string& file : {options.json, options.junit}) {
+    if (!file.empty() && file != "-") require_writable(file);  // now, not after an hour
+  }
   std::optional<OpenGolden> golden;
   if (!options.golden.empty()) golden.emplace(options.golden);  // its reader process starts before our threads do
   Workers workers(options.threads);

@@ -90,6 +90,21 @@ std::string read_text_file(const std::string& path, std::size_t limit) {
   return {reinterpret_cast<const char*>(map.bytes().data()), map.bytes().size()};
 }
 
+void require_writable(const std::string& path) {
+  const auto fail = [&](const std::string& why) {
+    return Error(ErrorKind::internal, "file.unwritable", fmt::format("{}: {}", path, why));
+  };
+  struct stat status {};
+  if (::stat(path.c_str(), &status) == 0) {
+    if (S_ISDIR(status.st_mode)) throw fail(std::strerror(EISDIR));
+    if (!S_ISREG(status.st_mode) && ::access(path.c_str(), W_OK) != 0) throw fail(reason());
+    if (!S_ISREG(status.st_mode)) return;
+  }
+  const std::size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  if (::access(folder.c_str(), W_OK | X_OK) != 0) throw fail(reason());
+}
+
 void write_file_whole(const std::string& path, const std::string& text) {
   const auto fail = [&](const std::string& why) {
     return Error(ErrorKind::internal, "file.unwritable", fmt::format("{}: {}", path, why));

@@ -33,4 +33,7 @@ void require_regular_file(const std::string& path);
 // Throws an internal error (file.unwritable) and leaves nothing behind when it cannot.
 void write_file_whole(const std::string& path, const std::string& text);
 
+// Throws the same error where write_file_whole could not even begin: to be asked before long work.
+void require_writable(const std::string& path);
+
 }  // namespace mlbench

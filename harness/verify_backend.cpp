@@ -19,18 +19,6 @@ namespace {
 
 using backends::Arithmetic;
 
-std::vector<std::pair<std::string, std::string>> described(const Arithmetic& a) {
-  const auto text = [](DType type) { return std::string(name(type)); };
-  return {{"weights", text(a.weights)},
-          {"activations", text(a.activations)},
-          {"kv_cache", text(a.kv_cache)},
-          {"logits", text(a.logits)},
-          {"product_inputs", text(a.product_inputs)},
-          {"attention_inputs", text(a.attention_inputs)},
-          {"accumulation", text(a.accumulation)},
-          {"rope_angles", a.f32_rope_angles ? "f32" : "exact"}};
-}
-
 // Why the backend cannot be asked for single parts; nothing where it can.
 std::string why_not_isolated(const backends::Session& session) {
   if (const backends::Support support = session.isolates_layers(); !support) return support.reason;
@@ -76,6 +64,18 @@ class Progress {
 };
 
 }  // namespace
+
+std::vector<std::pair<std::string, std::string>> described(const Arithmetic& a) {
+  const auto text = [](DType type) { return std::string(name(type)); };
+  return {{"weights", text(a.weights)},
+          {"activations", text(a.activations)},
+          {"kv_cache", text(a.kv_cache)},
+          {"logits", text(a.logits)},
+          {"product_inputs", text(a.product_inputs)},
+          {"attention_inputs", text(a.attention_inputs)},
+          {"accumulation", text(a.accumulation)},
+          {"rope_angles", a.f32_rope_angles ? "f32" : "exact"}};
+}
 
 std::uint64_t memory_estimate(const ModelConfig& config, DType stored, const backends::Backend& backend,
                               const Plan& plan, const BackendOptions& options) {

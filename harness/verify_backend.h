@@ -28,6 +28,9 @@ struct BackendOptions {
 [[nodiscard]] BackendVerification verification_of(const Model& model, const backends::Backend& backend,
                                                   const backends::RunConfig& run);
 
+// A declared arithmetic for people: {"accumulation", "f32"}.
+[[nodiscard]] std::vector<std::pair<std::string, std::string>> described(const backends::Arithmetic& arithmetic);
+
 // What a run will need, the backend's part and the reference's.
 [[nodiscard]] std::uint64_t memory_estimate(const ModelConfig& config, DType stored, const backends::Backend& backend,
                                             const Plan& plan, const BackendOptions& options);

@@ -1,6 +1,8 @@
 #include "harness/verify_own_golden.h"
 
 #include <algorithm>
+#include <map>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -9,6 +11,7 @@
 #include "harness/chained_reference.h"
 #include "harness/check_tap.h"
 #include "harness/plan_json.h"
+#include "harness/reference_backend.h"
 #include "harness/rounding.h"
 #include "models/rounded.h"
 #include "models/weights_digest.h"
@@ -39,6 +42,43 @@ std::vector<std::pair<const Call*, const StepInfo*>> matched(const Plan& plan, c
                         fmt::format("{}: has {} steps, its plan {} calls", path, golden.steps().size(), out.size()));
   }
   return out;
+}
+
+using StepsByLabel = std::map<std::string, const StepInfo*>;
+
+StepsByLabel steps_by_label(const OwnGolden& golden, const std::string& path) {
+  const Plan plan = parse_plan(golden.manifest().plan, path);
+  StepsByLabel out;
+  for (const auto& [call, step] : matched(plan, golden, path)) out.emplace(call->label, step);
+  return out;
+}
+
+// Every tap of the golden must have limits, and every step its call's result: what is not judged must not look so.
+void require_limits(const OwnGolden& golden, const std::string& path, DType dtype) {
+  const auto refuse = [&](const std::string& what) {
+    return request_error("golden.no_limits",
+                         fmt::format("{}: {}: make it with mlbench golden make --dtype {}", path, what, name(dtype)));
+  };
+  if (std::ranges::all_of(golden.steps(), [](const StepInfo& step) { return step.limits.empty(); }))
+    throw refuse("holds no limits");
+  for (const StepInfo& step : golden.steps()) {
+    for (const auto& [tap, dataset] : step.taps) {
+      if (!step.limits.contains(tap)) throw refuse(fmt::format("{} has no limits", in_quotes(dataset->path)));
+    }
+    if (!step.taps.contains("logits") && !step.taps.contains("final_norm"))
+      throw refuse(fmt::format("step {} holds no result", in_quotes(step.label)));
+  }
+}
+
+// Throws the reference's own request error where the story cannot be run up to that call by any backend.
+void require_possible(const Story& story, const std::string& label, const Model& rounded) {
+  const auto reference = make_reference_backend();
+  const auto session = reference->load(rounded, {.dtype = DType::f64});
+  const auto cache = session->create_paged_kv_cache(story.limits);
+  for (const Call& call : story.calls) {
+    (void)run_call(call, rounded.config, *session, *cache);
+    if (call.label == label) return;
+  }
 }
 
 void require_architecture(const Model& model, const OwnGolden& golden, const std::string& path) {
@@ -133,6 +173,7 @@ GoldenVerification verify_own_golden(const Model& model, OwnGolden& golden, cons
   const ErrorModel errors(rounded, {}, workers);
   const auto steps = matched(plan, golden, path);
   std::size_t next = 0;
+  std::set<std::string> compared;
   for (const Story& story : plan) {
     ChainedReference chain(reference, rounded, errors, 0, story.limits, 0);
     for (const Call& call : story.calls) {
@@ -152,6 +193,7 @@ GoldenVerification verify_own_golden(const Model& model, OwnGolden& golden, cons
         result.method = name(call.method);
         result.step = call.label;
         result.dataset = step.taps.at(text)->path;
+        compared.insert(result.dataset);
         ++out.compared_datasets;
         if (options.progress) {
           options.progress(call.label, static_cast<double>(out.compared_datasets) /
@@ -160,50 +202,61 @@ GoldenVerification verify_own_golden(const Model& model, OwnGolden& golden, cons
       });
     }
   }
+  for (const StepInfo& step : golden.steps()) {
+    for (const auto& [tap, dataset] : step.taps) {
+      if (!compared.contains(dataset->path)) out.uncompared.push_back({dataset->path, "the model has no such tap"});
+    }
+  }
   return out;
 }
 
 BackendVerification verify_trusted(const Model& model, backends::Backend& backend, OwnGolden& golden,
-                                   const std::string& path, const BackendOptions& options, Workers& workers) {
+                                   const std::string& path, const Plan& plan, const BackendOptions& options,
+                                   Workers& workers) {
   const Model rounded = rounded_to(model, dtype_of(golden, path), workers);
   require_same_weights(rounded, golden, path, workers);
-  const Plan plan = parse_plan(golden.manifest().plan, path);
-  const auto steps = matched(plan, golden, path);
-  if (std::ranges::all_of(golden.steps(), [](const StepInfo& step) { return step.limits.empty(); })) {
-    throw request_error("golden.no_limits", fmt::format("{}: holds no limits: make it with mlbench golden make --dtype "
-                                                        "{}",
-                                                        path, name(options.run.dtype)));
-  }
+  const StepsByLabel steps = steps_by_label(golden, path);
+  require_limits(golden, path, options.run.dtype);
   const std::vector<TapSpec> specs = tap_specs(model.config);
   BackendVerification out = verification_of(model, backend, options.run);
   out.golden = path;
   const auto session = backend.load(rounded, options.run);
+  out.arithmetic = described(session->arithmetic());
   if (const std::string reason = coarser(session->arithmetic(), parse_arithmetic(golden.manifest().arithmetic, path));
       !reason.empty()) {
     throw request_error(
         "golden.arithmetic",
         fmt::format("{}: its limits are for a finer arithmetic: backend {} keeps {}", path, backend.name(), reason));
   }
-  std::size_t next = 0;
+  std::map<Tap, std::string> not_held;  // and where first
+  const Index calls = total_calls(plan);
+  Index done = 0;
   for (const Story& story : plan) {
     const auto cache = session->create_paged_kv_cache(story.limits);
     for (const Call& call : story.calls) {
-      const StepInfo& step = *steps[next++].second;
-      if (options.progress) options.progress(call.label, static_cast<double>(next) / static_cast<double>(steps.size()));
+      const StepInfo& step = *steps.at(call.label);
+      if (options.progress) options.progress(call.label, static_cast<double>(done++) / static_cast<double>(calls));
       GivenTaps given;
       try {
         given = run_call(call, model.config, *session, *cache);
-      } catch (const std::exception& error) {  // the backend's own, like in verify_backend; the golden's go on
+      } catch (const std::exception& error) {
+        require_possible(story, call.label, rounded);  // a plan from a file may ask for what no model can do
         out.error = error.what();
         return out;
       }
       for (const TapId id : all_taps(model.config)) {
         const HostTensor* tap = given.find(id);
-        if (tap == nullptr || !step.limits.contains(to_string(id))) continue;
+        if (tap == nullptr) continue;
+        if (!step.limits.contains(to_string(id))) {
+          not_held.emplace(id.tap, call.label);
+          continue;
+        }
         out.checks.push_back(checked(call, specs, id, step, *tap, golden, path));
       }
     }
   }
+  for (const auto& [tap, label] : not_held)
+    out.unsupported.push_back({fmt::format("tap {}", name(tap)), fmt::format("not in the golden's {}", label)});
   return out;
 }
 

@@ -21,10 +21,10 @@ void require_same_weights(const Model& rounded, const golden::OwnGolden& golden,
                                                    const GoldenOptions& options);
 
 // The backend against the golden's taps by the limits that stand beside them: no float64 is evaluated. Throws
-// golden.no_limits where there are none, and golden.arithmetic where the backend declares a coarser arithmetic than the
-// one that the limits are for.
+// golden.no_limits where some are missing, golden.arithmetic where the backend declares a coarser arithmetic than the
+// one that the limits are for. `plan`: the golden's own, or the part of it that is to be run.
 [[nodiscard]] BackendVerification verify_trusted(const Model& model, backends::Backend& backend,
-                                                 golden::OwnGolden& golden, const std::string& path,
+                                                 golden::OwnGolden& golden, const std::string& path, const Plan& plan,
                                                  const BackendOptions& options, Workers& workers);
 
 }  // namespace mlbench::harness

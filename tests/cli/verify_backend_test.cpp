@@ -165,6 +165,11 @@ TEST(GoldenMake, CarriesTheTruthToAMachineThatHoldsOnlyTheBackend) {
     const Outcome run = run_program(trusting);
     EXPECT_EQ(run.exit_code, 0) << run.out << run.err;
     EXPECT_EQ(run_program(cpu(model)).exit_code, 0);
+    Words one_call = trusting;
+    one_call.insert(one_call.end(), {"--call", "single/0 prefill", "--json", "-"});
+    const auto taps = nlohmann::json::parse(run_program(one_call).out)["runs"][0]["taps"];
+    EXPECT_FALSE(taps.empty());
+    for (const auto& tap : taps) EXPECT_EQ(tap["call"], "single/0 prefill");
     Words other = trusting;
     other.insert(other.end(), {"--seed", "2"});
     EXPECT_THAT(run_program(other).err, StartsWith("mlbench: golden.model: "));

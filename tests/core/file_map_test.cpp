@@ -116,6 +116,17 @@ TEST_F(Files, WritingOverAFolderFailsAndLeavesNothingBeside) {
   EXPECT_EQ(entries(), 1U);
 }
 
+TEST_F(Files, WhereNothingCanBeWrittenIsToldBeforehand) {
+  for (const std::string& path : {dir_ / "no/f", dir_ / "."}) {
+    const Error error = error_of([&] { require_writable(path); });
+    EXPECT_EQ(error.code(), "file.unwritable");
+    EXPECT_THAT(error.message(), HasSubstr(path));
+  }
+  for (const std::string& path : {dir_ / "f", std::string("f"), std::string("/dev/null")})
+    EXPECT_NO_THROW(require_writable(path)) << path;
+  EXPECT_EQ(entries(), 0U);
+}
+
 // The process's own limit on file sizes fails a write as a full disk does, in the middle.
 TEST_F(Files, WhenWritingFailsHalfwayTheOldFileStays) {
   write_file_whole(dir_ / "f", "old");

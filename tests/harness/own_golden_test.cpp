@@ -70,12 +70,16 @@ class OwnGoldens : public ::testing::Test {
     BackendOptions options;
     options.run.dtype = dtype;
     options.run.threads = 1;
-    return verify_trusted(model, backend, golden, path, options, workers_);
+    const Plan plan = parse_plan(golden.manifest().plan, path);
+    return verify_trusted(model, backend, golden, path, plan, options, workers_);
   }
 
   // Puts another text in the place of an attribute, and the digest of all of them right again.
   static void replace_attribute(const std::string& path, const std::string& attribute, const std::string& text) {
     write_attribute(path, attribute, text);
+    put_digest_right(path);
+  }
+  static void put_digest_right(const std::string& path) {
     std::string digest;
     {
       const golden::GoldenFile file(path);
@@ -229,6 +233,32 @@ TEST_F(OwnGoldens, ForACoarserArithmeticThanTheBackendsAreTrusted) {
   const auto backend = make_reference_backend();
   const BackendVerification result = trusted(model, path, *backend, DType::f64);
   EXPECT_TRUE(result.passed());
+}
+
+// What has no limit would go unjudged and look as if it had passed.
+TEST_F(OwnGoldens, OfWhichOneTapHasNoLimitsAreNotTrusted) {
+  const Model model = model_of(Architecture::llama);
+  const std::string path = make(model, DType::f32);
+  std::string dataset;
+  {
+    golden::GoldenFile file(path);
+    golden::OwnGolden golden(file);
+    dataset = golden.steps()[1].limits.at("layers.1.mlp.up")->path;
+  }
+  mlbench::test::remove_dataset(path, dataset);
+  put_digest_right(path);
+  const auto backend = cpu();
+  const Error error = error_of([&] { (void)trusted(model, path, *backend, DType::f32); });
+  EXPECT_EQ(error.code(), "golden.no_limits");
+  EXPECT_THAT(error.message(), HasSubstr("layers.1.mlp.up"));
+}
+
+// The arithmetic that was judged stands in the result, as in live verification.
+TEST_F(OwnGoldens, TrustedShowTheDeclaredArithmetic) {
+  const Model model = model_of(Architecture::llama);
+  const auto backend = cpu();
+  const BackendVerification result = trusted(model, make(model, DType::bf16), *backend, DType::bf16);
+  EXPECT_THAT(result.arithmetic, ::testing::Contains(std::pair<std::string, std::string>("kv_cache", "bf16")));
 }
 
 TEST_F(OwnGoldens, OfOtherWeightsAreRefused) {
