@@ -18,7 +18,8 @@ namespace mlbench::cpu {
 // exceptions that pieces throw is thrown here; the pieces not yet begun are then left out.
 void parallel_for(Index count, int threads, const std::function<void(Index item, int thread)>& work);
 
-// While it lives, the regions that this thread opens, oneDNN's too, have `threads` threads.
+// While it lives, the regions that this thread opens, oneDNN's too, have `threads` threads, or as many as
+// OMP_THREAD_LIMIT leaves.
 class ThreadCount {
  public:
   explicit ThreadCount(int threads);
