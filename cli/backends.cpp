@@ -1,5 +1,7 @@
 #include "cli/backends.h"
 
+#include <utility>
+
 #include <fmt/format.h>
 
 #include "backends/registry.h"
@@ -26,6 +28,12 @@ std::vector<std::string> known_names() {
   return names;
 }
 
+Error unknown(const std::string& name) {
+  return request_error("backend.unknown",
+                       fmt::format("no backend is called {}{}; a library is named by its path, as in ./libx.so",
+                                   in_quotes(name), near_names_hint(name, known_names(), "mlbench list backends")));
+}
+
 }  // namespace
 
 std::vector<BackendChoice> known_backends() {
@@ -44,8 +52,42 @@ std::vector<BackendChoice> known_backends() {
   return choices;
 }
 
-std::unique_ptr<backends::Backend> make_backend(const std::string& name) {
+BackendChoice backend_choice(const std::string& name, const PluginOptions& options) {
+  if (plugin::is_library_path(name)) {
+    const auto backend = plugin::open_plugin(name, options.get());
+    return choice_of(backend->name(), name, *backend);
+  }
+  for (BackendChoice& choice : known_backends()) {
+    if (choice.name == name) return std::move(choice);
+  }
+  throw unknown(name);
+}
+
+void PluginOptions::add_to(CLI::App& command) {
+  command.add_flag("--in-process", options_.in_process,
+                   "Load a backend's library into this process, for debuggers, not into one of its own");
+  command
+      .add_option("--time-limit", options_.process.time_limit_s,
+                  "Seconds that a backend in a library may take for one call; 0: no limit")
+      ->check(CLI::Range(0.0, 1e9))
+      ->capture_default_str();
+}
+
+std::string PluginOptions::command_line() const {
+  std::string out = options_.in_process ? " --in-process" : "";
+  if (options_.process.time_limit_s != plugin::ProcessOptions{}.time_limit_s)
+    out += fmt::format(" --time-limit {}", options_.process.time_limit_s);
+  return out;
+}
+
+std::unique_ptr<backends::Backend> make_backend(const std::string& name, const PluginOptions& options) {
   if (name == kReference) return harness::make_reference_backend();
+  if (plugin::is_library_path(name)) {
+    auto backend = plugin::open_plugin(name, options.get());
+    if (backend->devices().empty())
+      throw unavailable(fmt::format("backend {} ({}): {}", backend->name(), name, backend->why_none()));
+    return backend;
+  }
   for (const backends::Entry& entry : backends::built_in()) {
     if (entry.name != name) continue;
     if (entry.make == nullptr) {
@@ -56,8 +98,7 @@ std::unique_ptr<backends::Backend> make_backend(const std::string& name) {
     if (backend->devices().empty()) throw unavailable(fmt::format("backend {}: {}", name, backend->why_none()));
     return backend;
   }
-  throw request_error("backend.unknown", fmt::format("no backend is called {}{}", in_quotes(name),
-                                                     near_names_hint(name, known_names(), "mlbench list backends")));
+  throw unknown(name);
 }
 
 }  // namespace mlbench::cli

@@ -5,7 +5,10 @@
 #include <string>
 #include <vector>
 
+#include <CLI/CLI.hpp>
+
 #include "backends/backend.h"
+#include "backends/plugin/open.h"
 
 namespace mlbench::cli {
 
@@ -19,8 +22,24 @@ struct BackendChoice {
 // The reference first, then those of the registry.
 [[nodiscard]] std::vector<BackendChoice> known_backends();
 
-// Throws backend.unknown (a request error) with near names, and backend.unavailable for one that is not part of this
-// build or has no device.
-[[nodiscard]] std::unique_ptr<backends::Backend> make_backend(const std::string& name);
+// Options that say how a backend in a shared library is run: --in-process and --time-limit.
+class PluginOptions {
+ public:
+  void add_to(CLI::App& command);
+  [[nodiscard]] const plugin::OpenOptions& get() const { return options_; }
+  // What differs from the defaults, for a shell.
+  [[nodiscard]] std::string command_line() const;
+
+ private:
+  plugin::OpenOptions options_;
+};
+
+// The backend of that name, or in the library of that path. Throws backend.unknown (a request error) with near names,
+// backend.unavailable for one that is not part of this build or has no device, and plugin.* for a library that cannot
+// be used.
+[[nodiscard]] std::unique_ptr<backends::Backend> make_backend(const std::string& name,
+                                                              const PluginOptions& options = {});
+// The same for a listing: one that is not there says so in `missing`. Throws backend.unknown and plugin.*.
+[[nodiscard]] BackendChoice backend_choice(const std::string& name, const PluginOptions& options);
 
 }  // namespace mlbench::cli

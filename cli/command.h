@@ -18,6 +18,8 @@ using Action = std::function<int()>;
 // Adds the command to `app`; when it is the one that was named, `action` is set.
 void add_golden_command(CLI::App& app, Action& action);
 void add_list_command(CLI::App& app, Action& action);
+void add_plugin_host_command(CLI::App& app, Action& action);
+void add_selftest_command(CLI::App& app, Action& action);
 void add_verify_command(CLI::App& app, Action& action);
 
 // Options that name a model: --arch, --preset or --model, and --set FIELD=VALUE.

@@ -24,6 +24,8 @@ using reports::Table;
 
 struct Options {
   ModelOptions model;
+  std::string backend;  // empty: all
+  PluginOptions plugin;
   std::string dtype;
   bool json = false;
 };
@@ -215,6 +217,11 @@ std::string memory_text(std::uint64_t bytes) {
   return bytes == 0 ? "" : fmt::format("{:.1f} GiB", static_cast<double>(bytes) / 0x1p30);
 }
 
+std::vector<BackendChoice> chosen_backends(const Options& options) {
+  if (options.backend.empty()) return known_backends();
+  return {backend_choice(options.backend, options.plugin)};
+}
+
 int list_backends(const Options& options) {
   ordered_json json = ordered_json::array();
   Table table({{"backend", Align::left},
@@ -222,7 +229,7 @@ int list_backends(const Options& options) {
                {"computes with", Align::left},
                {"devices", Align::left},
                {"missing", Align::left}});
-  for (const BackendChoice& backend : known_backends()) {
+  for (const BackendChoice& backend : chosen_backends(options)) {
     std::vector<std::string> ids;
     for (const backends::DeviceInfo& device : backend.devices) ids.push_back(device.id);
     table.add(
@@ -242,7 +249,7 @@ int list_devices(const Options& options) {
   ordered_json json = ordered_json::array();
   Table table(
       {{"backend", Align::left}, {"device", Align::left}, {"description", Align::left}, {"memory", Align::right}});
-  for (const BackendChoice& backend : known_backends()) {
+  for (const BackendChoice& backend : chosen_backends(options)) {
     for (const backends::DeviceInfo& device : backend.devices) {
       table.add({backend.name, device.id, device.description, memory_text(device.memory_bytes)});
       json.push_back({{"backend", backend.name},
@@ -257,15 +264,21 @@ int list_devices(const Options& options) {
 
 using Lister = int (*)(const Options&);
 
+enum Takes { kNothing = 0, kModel = 1, kDtype = 2, kBackend = 4 };
+
 void add_subject(CLI::App& list, Action& action, const char* name, const char* help, const char* example, Lister lister,
-                 bool of_model, bool typed) {
+                 int takes) {
   auto options = std::make_shared<Options>();
   CLI::App* command = list.add_subcommand(name, help);
   command->add_flag("--json", options->json, "As JSON, for programs");
-  if (of_model) options->model.add_to(*command);
-  if (typed)
+  if ((takes & kModel) != 0) options->model.add_to(*command);
+  if ((takes & kDtype) != 0)
     command->add_option("--dtype", options->dtype,
                         "Type of the model: f64, f32, bf16 or f16; without it the checkpoint's");
+  if ((takes & kBackend) != 0) {
+    command->add_option("--backend", options->backend, "This one alone: a name, or the path of a library");
+    options->plugin.add_to(*command);
+  }
   command->footer(fmt::format("Example: mlbench list {}", example));
   command->callback([options, &action, lister] { action = [options, lister] { return lister(*options); }; });
 }
@@ -275,18 +288,18 @@ void add_subject(CLI::App& list, Action& action, const char* name, const char* h
 void add_list_command(CLI::App& app, Action& action) {
   CLI::App* list = app.add_subcommand("list", "What there is: archs, presets, methods, taps, backends, devices");
   list->require_subcommand(1);
-  add_subject(*list, action, "archs", "The architectures", "archs", list_archs, false, false);
+  add_subject(*list, action, "archs", "The architectures", "archs", list_archs, kNothing);
   add_subject(*list, action, "presets",
               "Published configurations with their parameter counts, and a small one of each architecture",
-              "presets --json", list_presets, false, false);
+              "presets --json", list_presets, kNothing);
   add_subject(*list, action, "methods",
               "The inference methods with arguments, shapes and types, of one model or of the small presets",
-              "methods --arch llama --preset llama-3-8b --dtype f16 --json", list_methods, true, true);
+              "methods --arch llama --preset llama-3-8b --dtype f16 --json", list_methods, kModel | kDtype);
   add_subject(*list, action, "taps", "The intermediate values at which implementations are compared", "taps --arch phi",
-              list_taps, true, false);
+              list_taps, kModel);
   add_subject(*list, action, "backends", "The backends that this build knows, and what those that are not there lack",
-              "backends", list_backends, false, false);
-  add_subject(*list, action, "devices", "The devices that backends see", "devices --json", list_devices, false, false);
+              "backends", list_backends, kBackend);
+  add_subject(*list, action, "devices", "The devices that backends see", "devices --json", list_devices, kBackend);
   list->footer("Example: mlbench list presets");
 }
 

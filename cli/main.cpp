@@ -2,11 +2,13 @@
 #include <cstdio>
 #include <exception>
 #include <new>
+#include <optional>
 #include <string>
 
 #include <fmt/format.h>
 
 #include "cli/command.h"
+#include "cli/explain.h"
 #include "cli/version.h"
 #include "core/error.h"
 #include "core/near_names.h"
@@ -33,19 +35,24 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   bool version = false;
   app.add_flag("--version", version, "Versions of the program and of what it was built with");
+  std::optional<std::string> code;
+  mlbench::cli::add_explain_option(app, code);
   app.footer(
       "Example: mlbench verify --model CHECKPOINT --golden CHECKPOINT/oracle.h5 --backend reference\n"
       "Every command has --help.");
   mlbench::cli::Action action;
   mlbench::cli::add_list_command(app, action);
+  mlbench::cli::add_selftest_command(app, action);
   mlbench::cli::add_verify_command(app, action);
   mlbench::cli::add_golden_command(app, action);
+  mlbench::cli::add_plugin_host_command(app, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
     mlbench::cli::print(app.help());
     return 0;
   } catch (const CLI::ParseError& error) {
+    if (code && app.remaining(true).empty()) return mlbench::cli::explain(*code);
     if (version && app.remaining(true).empty()) {
       mlbench::cli::print(mlbench::cli::version_text());
       return 0;
@@ -53,7 +60,7 @@ int run(int argc, char** argv) {
     fmt::print(stderr, "mlbench: usage: {}; see: mlbench --help\n", mlbench::one_line(explain(app, error)));
     return mlbench::exit_code(mlbench::ErrorKind::request);
   }
-  return action();
+  return code ? mlbench::cli::explain(*code) : action();
 }
 
 }  // namespace

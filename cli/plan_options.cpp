@@ -35,15 +35,24 @@ void PlanOptions::add_to(CLI::App& command) {
       ->excludes(quick);
 }
 
-harness::Plan PlanOptions::plan(const ModelConfig& config) const {
-  return narrowed(harness::make_plan(config, full_ ? harness::Extent::full : harness::Extent::quick, 1, prompts_));
+harness::Plan PlanOptions::whole(const ModelConfig& config) const {
+  return harness::make_plan(config, full_ ? harness::Extent::full : harness::Extent::quick, 1, prompts_);
 }
 
-harness::Plan PlanOptions::narrowed(harness::Plan plan) const {
+harness::Plan PlanOptions::plan(const ModelConfig& config) const { return narrowed(whole(config)); }
+
+template <class What>
+What PlanOptions::narrow(What what) const {
   std::vector<Method> methods;
   for (const std::string& text : methods_) methods.push_back(require_method(text));
-  if (!methods.empty()) plan = harness::with_methods(plan, methods);
-  return call_.empty() ? plan : harness::up_to_call(plan, call_);
+  if (!methods.empty()) what = harness::with_methods(what, methods);
+  return call_.empty() ? what : harness::up_to_call(what, call_);
+}
+
+harness::Plan PlanOptions::narrowed(harness::Plan plan) const { return narrow(std::move(plan)); }
+
+std::vector<harness::VerifyCase> PlanOptions::narrowed(std::vector<harness::VerifyCase> cases) const {
+  return narrow(std::move(cases));
 }
 
 std::string PlanOptions::command_line() const {

@@ -1,6 +1,8 @@
+#include <array>
 #include <cmath>
 #include <filesystem>
 #include <memory>
+#include <span>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -17,7 +19,10 @@
 #include "harness/verify_golden.h"
 #include "harness/verify_own_golden.h"
 #include "reports/backend_report.h"
+#include "reports/golden_run.h"
+#include "reports/html.h"
 #include "reports/junit.h"
+#include "reports/markdown.h"
 #include "reports/verification_report.h"
 
 namespace mlbench::cli {
@@ -29,12 +34,15 @@ struct Options {
   ModelOptions model;
   PlanOptions plan;
   std::string backend;
+  PluginOptions plugin;
   std::string device;
   std::string golden;
   std::vector<std::string> dtypes;
+  std::vector<std::string> inputs;
+  std::string save_failing;
   std::string mode = "both";
   std::string rope_compat = "f64";
-  std::string json, junit;
+  std::string json, junit, markdown, html;
   std::string color = "auto";
   double rtol = harness::kGoldenRtol;
   int threads = Workers::hardware();
@@ -52,10 +60,27 @@ std::vector<DType> dtypes_of(const Options& options) {
   return out;
 }
 
+// Of a golden, its own; else all kinds.
+std::vector<Inputs> inputs_of(const Options& options) {
+  if (options.inputs.empty() && !options.golden.empty()) return {Inputs::random};
+  if (options.inputs.empty()) return {std::begin(kInputs), std::end(kInputs)};
+  std::vector<Inputs> out;
+  for (const std::string& text : options.inputs) {
+    const auto inputs = parse_inputs(text);
+    if (!inputs)
+      throw request_error("usage", fmt::format("--inputs {}: must be random, exact or adversarial", in_quotes(text)));
+    out.push_back(*inputs);
+  }
+  return out;
+}
+
 void check(const Options& options) {
   if (!options.model.given())
     throw request_error("usage", "verify: name a model with --model DIR, --arch A or --preset P");
   if (!std::isfinite(options.rtol) || options.rtol <= 0.0) throw request_error("usage", "--rtol: must be a number > 0");
+  (void)inputs_of(options);
+  if (options.trust && !options.inputs.empty())
+    throw request_error("usage", "--inputs: --trust-golden runs the golden's own");
   if (options.trust && options.golden.empty()) throw request_error("usage", "--trust-golden: needs --golden FILE");
   if (options.golden.empty()) return;
   if (options.model.each().size() > 1) throw request_error("usage", "--golden: is of one architecture");
@@ -72,6 +97,13 @@ void write_json(const std::string& where, const nlohmann::ordered_json& json) {
   const std::string text = json.dump(1, ' ', false, replace) + "\n";
   if (where == "-") print(text);
   if (!where.empty() && where != "-") write_file_whole(where, text);
+}
+
+// Every report but JSON, which has two forms.
+void write_reports(const Options& options, std::span<const BackendVerification> results) {
+  if (!options.junit.empty()) write_file_whole(options.junit, reports::to_junit(results));
+  if (!options.markdown.empty()) write_file_whole(options.markdown, reports::to_markdown(results));
+  if (!options.html.empty()) write_file_whole(options.html, reports::to_html(results));
 }
 
 Model load(const Options& options, const ModelOptions& choice, DType dtype, Workers& workers) {
@@ -112,6 +144,7 @@ GoldenVerification verify_reference(const Options& options, Workers& workers, Op
 
 int report(const Options& options, const GoldenVerification& result) {
   write_json(options.json, reports::to_json(result));
+  write_reports(options, std::array{reports::as_run(result)});
   if (options.json != "-") print(reports::to_text(result, use_color(options.color)));
   return result.passed() ? 0 : 1;
 }
@@ -119,25 +152,28 @@ int report(const Options& options, const GoldenVerification& result) {
 // ---- a backend against the live reference ----
 
 std::string again(const Options& options, const ModelOptions& model, const BackendVerification& result) {
+  if (result.passed()) return "";
   const TapCheck* first = result.first_failure();
-  if (first == nullptr) return "";
-  std::string command = fmt::format("mlbench verify {} --backend {} --dtype {} --mode {}", model.command_line(),
-                                    options.backend, result.dtype, name(first->mode));
-  command += options.plan.command_line();
+  std::string command = fmt::format("mlbench verify {} --backend {} --dtype {}", model.command_line(),
+                                    shell_word(options.backend), result.dtype);
+  // Exact checks are isolated ones, on a model of their own that the call's label names.
+  if (first != nullptr) command += first->mode == VerifyMode::chained ? " --mode chained" : " --mode isolated";
+  command += options.plugin.command_line() + options.plan.command_line();
   if (!options.golden.empty()) command += " --golden " + shell_word(options.golden);
   if (options.trust) command += " --trust-golden";
-  return command + " --call " + shell_word(first->call);  // a label may come from a golden
+  if (first != nullptr) command += " --call " + shell_word(first->call);  // a label may come from a golden
+  return command;
 }
 
-BackendVerification unsupported(const ModelOptions& choice, const ModelConfig& config, const backends::Backend& backend,
-                                DType dtype, const std::string& reason) {
+// Of a model that is not run.
+BackendVerification not_run(const ModelOptions& choice, const ModelConfig& config, const backends::Backend& backend,
+                            DType dtype) {
   BackendVerification out;
   out.model = choice.description();
   out.architecture = name(config.architecture);
   out.backend = backend.name();
   out.version = backend.version();
   out.dtype = name(dtype);
-  out.unsupported.push_back({"model", reason});
   return out;
 }
 
@@ -153,10 +189,11 @@ golden::OwnGolden& trusted(OpenGolden& golden) {
 struct Job {
   ModelOptions choice;
   ModelConfig config;
-  Plan plan;
+  std::vector<harness::VerifyCase> cases;
   DType dtype = DType::f32;
   backends::Support support;
   std::uint64_t memory_bytes = 0;
+  std::string error;  // what the backend threw when it was asked; empty: nothing
 };
 
 harness::BackendOptions run_options(const Options& options, DType dtype, OpenGolden* golden) {
@@ -164,6 +201,7 @@ harness::BackendOptions run_options(const Options& options, DType dtype, OpenGol
   run.run = {.dtype = dtype, .device = options.device, .threads = options.threads};
   run.isolated = options.mode != "chained";
   run.chained = options.mode != "isolated";
+  run.schedules = golden == nullptr && !options.plan.narrows();
   if (golden != nullptr && golden->hf) {
     run.golden_file = &golden->file;
     run.golden = &*golden->hf;
@@ -171,15 +209,32 @@ harness::BackendOptions run_options(const Options& options, DType dtype, OpenGol
   return run;
 }
 
+// What the backend says of the job before anything is loaded. One that fails at that fails its job alone.
+void ask(Job& job, const backends::Backend& backend, const harness::BackendOptions& run) {
+  try {
+    job.support = backend.supports(job.config, run.run);
+    for (const harness::VerifyCase& one : job.cases) {
+      if (!job.support) break;
+      job.memory_bytes = std::max(job.memory_bytes, harness::memory_estimate(one.config.value_or(job.config), job.dtype,
+                                                                             backend, one.plan, run));
+    }
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::internal) throw;
+    job.error = fmt::format("{}: {}", error.code(), error.message());
+  }
+}
+
 std::vector<Job> jobs_of(const Options& options, const backends::Backend& backend, OpenGolden* golden) {
   std::vector<Job> jobs;
   for (const ModelOptions& choice : options.model.each()) {
     const ModelConfig config = choice.config();
-    const Plan plan = golden != nullptr ? options.plan.narrowed(golden->plan(config)) : options.plan.plan(config);
+    const Plan plan = golden != nullptr ? golden->plan(config) : options.plan.whole(config);
+    const std::vector<harness::VerifyCase> cases =
+        options.plan.narrowed(harness::make_cases(config, plan, inputs_of(options), 1));
     for (const DType dtype : dtypes_of(options)) {
       const harness::BackendOptions run = run_options(options, dtype, golden);
-      Job job{choice, config, plan, dtype, backend.supports(config, run.run), 0};
-      if (job.support) job.memory_bytes = harness::memory_estimate(config, dtype, backend, plan, run);
+      Job job{choice, config, cases, dtype, {}, 0, ""};
+      ask(job, backend, run);
       harness::require_memory(job.memory_bytes, choice.description());
       jobs.push_back(std::move(job));
     }
@@ -189,18 +244,32 @@ std::vector<Job> jobs_of(const Options& options, const backends::Backend& backen
 
 BackendVerification verify_one(const Options& options, const Job& job, backends::Backend& backend, OpenGolden* golden,
                                Workers& workers) {
-  if (!job.support) return unsupported(job.choice, job.config, backend, job.dtype, job.support.reason);
+  if (!job.support || !job.error.empty()) {
+    BackendVerification out = not_run(job.choice, job.config, backend, job.dtype);
+    if (!job.support) out.unsupported.push_back({"model", job.support.reason});
+    out.error = job.error;
+    return out;
+  }
   if (stderr_is_terminal()) {
-    fmt::print(stderr, "{}, {}: {} rows, up to {:.1f} GiB of memory\n", job.choice.description(), name(job.dtype),
-               harness::total_rows(job.plan), static_cast<double>(job.memory_bytes) / 0x1p30);
+    Index rows = 0;
+    for (const harness::VerifyCase& one : job.cases) rows += harness::total_rows(one.plan);
+    fmt::print(stderr, "{}, {}: {} rows, up to {:.1f} GiB of memory\n", job.choice.description(), name(job.dtype), rows,
+               static_cast<double>(job.memory_bytes) / 0x1p30);
   }
   const Model model = load(options, job.choice, job.dtype, workers);
   ProgressLine line(stderr_is_terminal());
   harness::BackendOptions run = run_options(options, job.dtype, golden);
   run.progress = [&](const std::string& doing, double done) { line.show(doing, done); };
-  BackendVerification result = options.trust ? harness::verify_trusted(model, backend, trusted(*golden),
-                                                                       golden->file.path(), job.plan, run, workers)
-                                             : harness::verify_backend(model, backend, job.plan, run, workers);
+  if (!options.save_failing.empty()) {
+    run.evidence = [&](const harness::Evidence& evidence) {
+      harness::save(evidence,
+                    fmt::format("{}/{}.{}", options.save_failing, name(job.config.architecture), name(job.dtype)));
+    };
+  }
+  BackendVerification result = options.trust
+                                   ? harness::verify_trusted(model, backend, trusted(*golden), golden->file.path(),
+                                                             job.cases.front().plan, run, workers)
+                                   : harness::verify_backend(model, backend, job.cases, run, workers);
   result.again = again(options, job.choice, result);
   result.memory_estimate_bytes = job.memory_bytes;
   result.memory_peak_bytes = harness::peak_memory_bytes();
@@ -208,20 +277,18 @@ BackendVerification verify_one(const Options& options, const Job& job, backends:
 }
 
 int exit_code_of(const std::vector<BackendVerification>& results) {
-  bool any = false;
-  for (const BackendVerification& result : results) {
-    const bool ran = !result.checks.empty() || !result.error.empty();
-    if (ran && !result.passed()) return 1;
-    any |= ran;
-  }
-  return any ? 0 : exit_code(ErrorKind::unavailable);
+  using Verdict = BackendVerification::Verdict;
+  const Verdict verdict = reports::verdict_of(results);
+  if (verdict == Verdict::unsupported) return exit_code(ErrorKind::unavailable);
+  return verdict == Verdict::passed ? 0 : 1;
 }
 
 int verify(const Options& options) {
-  const auto backend = make_backend(options.backend);
+  const auto backend = make_backend(options.backend, options.plugin);
   check(options);
-  for (const std::string& file : {options.json, options.junit}) {
-    if (!file.empty() && file != "-") require_writable(file);  // now, not after an hour
+  if (!options.json.empty() && options.json != "-") require_writable(options.json);  // now, not after an hour
+  for (const std::string& file : {options.junit, options.markdown, options.html}) {
+    if (!file.empty()) require_writable(file);
   }
   std::optional<OpenGolden> golden;
   if (!options.golden.empty()) golden.emplace(options.golden);  // its reader process starts before our threads do
@@ -239,15 +306,18 @@ int verify(const Options& options) {
     if (options.json != "-") print(reports::to_text(results.back(), color) + "\n");
   }
   write_json(options.json, reports::to_json(results));
-  if (!options.junit.empty()) write_file_whole(options.junit, reports::to_junit(results));
+  write_reports(options, results);
   if (options.json != "-" && results.size() > 1) print(reports::summary_text(results, color));
   return exit_code_of(results);
 }
 
 void add_what(CLI::App& command, Options& options) {
   options.model.add_to(command, true);
-  command.add_option("--backend", options.backend, "What is checked: cpu or reference (mlbench list backends)")
+  command
+      .add_option("--backend", options.backend,
+                  "What is checked: cpu, reference (mlbench list backends), or the path of a library")
       ->required();
+  options.plugin.add_to(command);
   command.add_option("--device", options.device, "Device of the backend (mlbench list devices)");
   command.add_option("--dtype", options.dtypes, "Storage types, separated by commas: f64, f32, bf16, f16")
       ->delimiter(',')
@@ -256,6 +326,13 @@ void add_what(CLI::App& command, Options& options) {
       ->check(CLI::IsMember({"isolated", "chained", "both"}))
       ->capture_default_str();
   options.plan.add_to(command);
+  command
+      .add_option("--inputs", options.inputs,
+                  "What is shown to the backend, separated by commas: random (an everyday run), exact (small models "
+                  "whose values leave nothing to round), adversarial (rows and positions that mistakes hide from); "
+                  "default: all, with --golden random")
+      ->delimiter(',')
+      ->type_name("KIND");
   command.add_option("--golden", options.golden, "Golden whose inputs are run (mlbench golden --help)");
   command.add_flag("--trust-golden", options.trust,
                    "Judge by the limits that stand in the golden, without evaluating the reference");
@@ -275,10 +352,19 @@ void add_what(CLI::App& command, Options& options) {
 
 void add_output(CLI::App& command, Options& options) {
   command
+      .add_option("--save-failing", options.save_failing,
+                  "Keep the first tap that strays, what was expected and what it was computed from, as HDF5 in this "
+                  "folder (mlbench golden diff)")
+      ->type_name("DIR");
+  command
       .add_option("--json", options.json,
                   "Write the result as JSON to this file; - for standard output instead of the table")
       ->type_name("FILE");
   command.add_option("--junit", options.junit, "Write the result as JUnit XML to this file")->type_name("FILE");
+  command.add_option("--md", options.markdown, "Write a summary for a pull request, in Markdown, to this file")
+      ->type_name("FILE");
+  command.add_option("--html", options.html, "Write the result as one HTML page with charts to this file")
+      ->type_name("FILE");
   command.add_option("--color", options.color, "auto, always or never")
       ->check(CLI::IsMember({"auto", "always", "never"}))
       ->capture_default_str();

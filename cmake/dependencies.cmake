@@ -17,7 +17,20 @@ find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_path(RANDOM123_INCLUDE_DIR Random123/philox.h REQUIRED)
 add_library(mlbench_random123 INTERFACE)
 target_include_directories(mlbench_random123 SYSTEM INTERFACE ${RANDOM123_INCLUDE_DIR})
+# The charts of the HTML report; the file becomes a part of the program.
+find_file(MLBENCH_CHART_JS NAMES chart.min.js chart.umd.js
+  PATHS /usr/share/javascript/chart.js /usr/share/nodejs/chart.js/dist NO_DEFAULT_PATH)
+if(NOT MLBENCH_CHART_JS)
+  message(FATAL_ERROR "Chart.js is missing: install libjs-chart.js (apt-get install libjs-chart.js), or name its chart.min.js, "
+                      "version 3 or 4, with -DMLBENCH_CHART_JS=FILE")
+endif()
+file(READ ${MLBENCH_CHART_JS} chart_js_head LIMIT 200)
+if(NOT chart_js_head MATCHES "Chart\\.js v[34]\\.")
+  message(FATAL_ERROR "${MLBENCH_CHART_JS} is not Chart.js 3 or 4, whole (chart.min.js of libjs-chart.js)")
+endif()
 if(MLBENCH_TESTS)
+  # Debian's own interpreter comes first: it is the one that python3-jsonschema belongs to.
+  find_program(MLBENCH_PYTHON NAMES python3 HINTS /usr/bin REQUIRED)
   find_package(GTest REQUIRED)
 endif()
 if(MLBENCH_BENCH)

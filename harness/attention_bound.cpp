@@ -6,6 +6,7 @@
 
 #include "harness/error_model.h"
 #include "harness/rounding.h"
+#include "reference/rope.h"
 
 namespace mlbench::harness {
 namespace {
@@ -27,6 +28,76 @@ Row visible(const ref::ForwardPlan& plan, Index t) {
   for (const Index entry : out.entries) out.slots.push_back(sequence.slots[static_cast<std::size_t>(entry)]);
   return out;
 }
+
+// The keys of one sequence as they meet a query: as they are stored, or, where the cache keeps them unrotated, rotated
+// by their index now (section "Rotation").
+class Keys {
+ public:
+  Keys(const ref::PagedKvCache& cache, const RopeConfig& rope, const backends::Arithmetic& arithmetic, Index total)
+      : cache_(cache), arithmetic_(arithmetic), exact_(rope, ref::RopeCompat::f64) {
+    if (cache.shape().rope_mode == RopeMode::in_line) frequencies_ = exact_.frequencies(total);
+  }
+
+  struct Key {
+    std::vector<double> value, error;
+  };
+  [[nodiscard]] Key at(Index layer, Index slot, Index head, Index index, const RopeConfig& rope) const {
+    const auto stored = cache_.key(layer, slot, head);
+    Key key{{stored.begin(), stored.end()}, std::vector<double>(stored.size())};
+    if (frequencies_.empty()) return key;
+    const ref::Rope::Angles angles = exact_.angles(index, frequencies_);
+    const Index half = rope.rotary_dim / 2;
+    const double u = unit_roundoff(arithmetic_.accumulation);
+    for (Index i = 0; i < half; ++i) {
+      const auto first = static_cast<std::size_t>(i), second = static_cast<std::size_t>(i + half);
+      const double a = stored[first], b = stored[second], c = angles.cos[first], s = angles.sin[first];
+      key.value[first] = a * c - b * s;
+      key.value[second] = b * c + a * s;
+      const double angle = angle_error(rope, i, static_cast<double>(index) * frequencies_[first]);
+      // Cosine and sine are rounded too, hence one rounding more than where they are taps.
+      key.error[first] = 3.0 * u * (std::fabs(a * c) + std::fabs(b * s)) + angle * (std::fabs(a) + std::fabs(b));
+      key.error[second] = 3.0 * u * (std::fabs(b * c) + std::fabs(a * s)) + angle * (std::fabs(a) + std::fabs(b));
+    }
+    return key;
+  }
+
+ private:
+  [[nodiscard]] double angle_error(const RopeConfig& rope, Index pair, double angle) const {
+    if (!arithmetic_.f32_rope_angles) return 0.0;
+    return exact_.attention_scaling() * f32_angle_error(rope, pair, angle);
+  }
+
+  const ref::PagedKvCache& cache_;
+  const backends::Arithmetic& arithmetic_;
+  ref::Rope exact_;
+  std::vector<double> frequencies_;  // empty: keys are stored as they are used
+};
+
+// The scores of one row, and how far each may be off.
+struct Scores {
+  struct Roundings {
+    double alpha;   // the scale
+    double sum;     // of a sum of d products
+    double narrow;  // of a query on its way into the product
+    double below;   // what that loses below the type's normal range
+    double u;       // of the accumulation
+  };
+  std::vector<double> values, errors;
+
+  void add(std::span<const double> query, std::span<const double> query_error, const Keys::Key& key,
+           const Roundings& r) {
+    double score = 0.0, magnitude = 0.0, passed_on = 0.0;
+    for (std::size_t i = 0; i < key.value.size(); ++i) {
+      const double k = std::fabs(key.value[i]), e = key.error[i];
+      score += query[i] * key.value[i];
+      magnitude += std::fabs(query[i]) * k;
+      passed_on += r.below * k + std::fabs(query[i]) * (e > 0.0 ? e + r.narrow * k : 0.0);
+      if (!query_error.empty()) passed_on += query_error[i] * (k + e);
+    }
+    values.push_back(r.alpha * score);
+    errors.push_back(r.alpha * ((r.sum + r.narrow) * magnitude + passed_on) + 2.0 * r.u * std::fabs(values.back()));
+  }
+};
 
 struct Softmax {
   std::vector<double> p;         // exact
@@ -78,25 +149,20 @@ Tensor ErrorModel::attention(Tap tap, const Tensor& y, const Known& q, const Att
   const double below_q = u_q > 0.0 ? underflow(arithmetic_.attention_inputs) : 0.0;
   const double below_p = underflow(sums) + (u_p > 0.0 ? underflow(arithmetic_.attention_inputs) : 0.0);
   Tensor out(y.shape());
+  std::vector<Keys> keys;
+  for (const auto& sequence : plan.sequences) keys.emplace_back(cache, config.rope, arithmetic_, sequence.total);
 
   workers_->each(heads * T, [&](Index item) {
     const Index h = item / T, t = item % T;
     const Row row = visible(plan, t);
-    const auto query = q.value.row(h * T + t);
-    std::vector<double> scores(row.slots.size()), errors(row.slots.size());
+    const Keys& of_sequence = keys[static_cast<std::size_t>(plan.rows[static_cast<std::size_t>(t)].sequence)];
+    const auto query_error = q.error.size() == 0 ? std::span<const double>() : q.error.row(h * T + t);
+    Scores scores;
     for (std::size_t j = 0; j < row.slots.size(); ++j) {
-      const auto key = cache.key(attention.layer, row.slots[j], h / group);
-      double score = 0.0, magnitude = 0.0, passed_on = 0.0;
-      for (std::size_t i = 0; i < key.size(); ++i) {
-        score += query[i] * key[i];
-        magnitude += std::fabs(query[i] * key[i]);
-        passed_on += below_q * std::fabs(key[i]);
-        if (q.error.size() != 0) passed_on += q.error.row(h * T + t)[i] * std::fabs(key[i]);
-      }
-      scores[j] = alpha * score;
-      errors[j] = alpha * ((gamma(d, sums) + u_q) * magnitude + passed_on) + 2.0 * u * std::fabs(scores[j]);
+      const Keys::Key key = of_sequence.at(attention.layer, row.slots[j], h / group, row.entries[j], config.rope);
+      scores.add(q.value.row(h * T + t), query_error, key, {alpha, gamma(d, sums), u_q, below_q, u});
     }
-    const Softmax weights = softmax(scores, errors, sums);
+    const Softmax weights = softmax(scores.values, scores.errors, sums);
     const double tiny = underflow(sums);
     if (tap == Tap::probs) {
       for (std::size_t j = 0; j < row.slots.size(); ++j) {

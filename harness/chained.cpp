@@ -1,50 +1,108 @@
 #include "harness/chained.h"
 
+#include <algorithm>
+#include <utility>
+
+#include "harness/adversarial.h"
+#include "harness/cache_check.h"
 #include "harness/chained_reference.h"
 #include "harness/check_tap.h"
+#include "harness/dirty_cache.h"
 
 namespace mlbench::harness {
 
 using ref::Tensor;
 
-GivenTaps run_call(const Call& call, const ModelConfig& config, backends::Session& session, backends::KvCache& cache) {
+namespace {
+
+// T [N, h]: the call's tokens, embedded by the backend.
+HostTensor embedded(const Call& call, const ModelConfig& config, backends::Session& session, const FaultReport& fault) {
+  GuardedTensor out(session.arithmetic().activations, Shape{call.rows(), config.hidden_size});
+  session.embed(call.tokens, out.view());
+  out.check(call.label + " embed", fault);
+  return out.values();
+}
+
+// The first rows of a matrix of a type, and behind them rows that are no number.
+HostTensor with_padding(const HostTensor& rows, const Shape& shape) {
+  HostTensor out(rows.dtype(), shape);
+  std::ranges::fill(out.bytes(), std::byte{0xff});
+  std::ranges::copy(rows.bytes(), out.bytes().begin());
+  return out;
+}
+
+// The first `rows` rows of a result, as a matrix.
+HostTensor first_rows(const HostTensor& result, Index rows) {
+  HostTensor out(result.dtype(), Shape{rows, result.shape().back()});
+  std::copy_n(result.bytes().begin(), out.bytes().size(), out.bytes().begin());
+  return out;
+}
+
+}  // namespace
+
+GivenTaps run_call(const Call& call, const ModelConfig& config, backends::Session& session, backends::KvCache& cache,
+                   const CallOptions& options) {
   for (const CacheOperation& operation : call.before) apply(operation, cache);
   GivenTaps given;
-  const DType type = session.arithmetic().activations;
-  HostTensor x(type, Shape{call.rows(), config.hidden_size});
-  session.embed(call.tokens, x.view());
-  x = std::move(x).reshaped(call.input_shape(config.hidden_size));
+  const HostTensor rows = options.rows != nullptr ? *options.rows : embedded(call, config, session, options.fault);
+  GuardedTensor x(with_padding(rows, call.input_shape(config.hidden_size)));
   const bool hidden = backends::returns_hidden(call.method);
-  const auto results = static_cast<Index>(call.result_rows().size());
-  const Index width = hidden ? config.hidden_size : config.vocab_size;
-  Shape shape = call.input_shape(width);
-  (shape[1] == 1 ? shape[0] : shape[1]) = results;
-  HostTensor out(hidden ? type : DType::f32, shape);
+  GuardedTensor out(hidden ? rows.dtype() : DType::f32, call.result_shape(config));
 
   cache.begin_forward(call.ids, call.lengths, call.tree_parents);
-  session.forward(call.method, x.view(), call.logit_positions, cache, out.view(), &given);
+  given.set_positions(cache.get_query_positions());
+  session.forward(call.method, x.view(), call.logit_positions, cache, out.view(), options.taps ? &given : nullptr);
   session.synchronize();
   cache.end_forward();
-  given.put({hidden ? Tap::final_norm : Tap::logits, -1}, std::move(out).reshaped({results, width}));
+  const auto results = static_cast<Index>(call.result_rows().size());
+  const Index width = hidden ? config.hidden_size : config.vocab_size;
+  x.check(call.label, options.fault);
+  out.check(call.label, options.fault, results * width);
+  given.put({hidden ? Tap::final_norm : Tap::logits, -1}, first_rows(out.values(), results));
   return given;
 }
 
-void verify_chained(const Story& story, const ref::Reference& reference, const Model& model,
-                    const ErrorModel& error_model, std::uint64_t seed, backends::Session& session, const Report& report,
-                    const CallListener& listener) {
-  const std::vector<TapSpec> specs = tap_specs(reference.config());
+backends::Support has_cache_for(const Story& story, backends::Session& session) {
+  if (!story.limits.support_sliding_window) return {};
+  try {
+    (void)session.create_paged_kv_cache(story.limits);
+    return {};
+  } catch (const Error& error) {
+    if (error.code() != "kv.unsupported") throw;
+    return backends::Support::no(error.message());
+  }
+}
+
+void verify_chained(const Story& story, const ref::Reference& reference, const ErrorModel& error_model,
+                    backends::Session& session, const ChainedOptions& options, const Report& report) {
+  const ModelConfig& config = reference.config();
+  const std::vector<TapSpec> specs = tap_specs(config);
   const auto cache = session.create_paged_kv_cache(story.limits);
-  ChainedReference chain(reference, model, error_model, seed, story.limits, kMoved);
+  make_dirty(config, story.limits, session, *cache, options.fault);
+  ChainedReference chain(reference, error_model.model(), error_model, options.seed, story.limits, kMoved);
   for (const Call& call : story.calls) {
-    const GivenTaps given = run_call(call, reference.config(), session, *cache);
-    if (listener) listener(call, given);
-    chain.run(call, [&](TapId id, const TapRows& rows, const Tensor& exact, const std::vector<double>& limits) {
-      const HostTensor* got = given.find(id);
-      if (got == nullptr) return;
-      if (got->shape() != exact.shape()) throw wrong_tap_shape(id, exact.shape(), got->shape());
-      const TapPlace place{VerifyMode::chained, &call, rows};
-      report(check_tap(place, spec_of(specs, id.tap), id, exact, got->widened(), limit_by_row(exact, limits)));
-    });
+    std::optional<HostTensor> rows;
+    if (options.inputs == Inputs::adversarial)
+      rows.emplace(session.arithmetic().activations, adversarial_rows(reference.embed(call.tokens), config));
+    const Tensor exact_rows = rows ? rows->widened() : Tensor();
+    const GivenTaps given =
+        run_call(call, config, session, *cache, {.rows = rows ? &*rows : nullptr, .fault = options.fault});
+    if (options.listener) options.listener(call, given);
+    bool first = true;
+    const auto show = [&](TapId id, const TapRows& at, const Tensor& exact, const std::vector<double>& limits) {
+      if (std::exchange(first, false)) check_positions(call, at.positions, given.positions(), options.fault);
+      const HostTensor* tap = given.find(id);
+      if (tap == nullptr) return;
+      if (tap->shape() != exact.shape()) throw wrong_tap_shape(id, exact.shape(), tap->shape());
+      const TapPlace place{VerifyMode::chained, options.inputs, &call, at};
+      const TapSpec& spec = spec_of(specs, id.tap);
+      const Tensor got = tap->widened();
+      const std::function<double(Index)> limit = limit_by_row(exact, limits);
+      const Sight sight{spec.layout, exact, got, limit};
+      report(check_tap(place, spec, id, exact, got, limit), &sight);
+      if (id.tap == Tap::logits && options.logits != nullptr) options.logits->add(call.label, exact, got, limits);
+    };
+    chain.run(call, show, rows ? &exact_rows : nullptr);
   }
 }
 

@@ -7,7 +7,9 @@
 
 #include "harness/error_model.h"
 #include "harness/given_taps.h"
+#include "harness/guarded.h"
 #include "harness/isolated.h"
+#include "harness/logits_agreement.h"
 #include "harness/plan.h"
 #include "reference/reference.h"
 
@@ -16,15 +18,31 @@ namespace mlbench::harness {
 // Sees what the backend gave of a call.
 using CallListener = std::function<void(const Call&, const GivenTaps&)>;
 
-// Calls the method in `cache` as a user would, with what stands before it and around it. The result stands under the
-// tap that it is, logits or final_norm.
-[[nodiscard]] GivenTaps run_call(const Call& call, const ModelConfig& config, backends::Session& session,
-                                 backends::KvCache& cache);
+// Whether the session has a cache of the story's kind; windows are what it may lack.
+[[nodiscard]] backends::Support has_cache_for(const Story& story, backends::Session& session);
 
-// Runs a story in a fresh cache of the session and shows every check to `report`. The session is only asked for its
+struct CallOptions {
+  const HostTensor* rows = nullptr;  // T [N, h] in place of the embedded tokens
+  bool taps = true;                  // false: the result alone
+  FaultReport fault;                 // null: nobody looks
+};
+
+// Calls the method in `cache` as a user would, with what stands before it and around it, in guarded memory and with
+// padding that is no number. The result stands under the tap that it is, logits or final_norm.
+[[nodiscard]] GivenTaps run_call(const Call& call, const ModelConfig& config, backends::Session& session,
+                                 backends::KvCache& cache, const CallOptions& options = {});
+
+struct ChainedOptions {
+  Inputs inputs = Inputs::random;
+  std::uint64_t seed = 1;
+  FaultReport fault;              // null: nobody looks
+  CallListener listener;          // null: nobody listens
+  LogitsMeter* logits = nullptr;  // gets the logits of every call
+};
+
+// Runs a story in a dirty cache of the session and shows every check to `report`. The session is only asked for its
 // methods; taps that it does not give are left out.
-void verify_chained(const Story& story, const ref::Reference& reference, const Model& model,
-                    const ErrorModel& error_model, std::uint64_t seed, backends::Session& session, const Report& report,
-                    const CallListener& listener = nullptr);
+void verify_chained(const Story& story, const ref::Reference& reference, const ErrorModel& error_model,
+                    backends::Session& session, const ChainedOptions& options, const Report& report);
 
 }  // namespace mlbench::harness

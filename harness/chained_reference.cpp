@@ -78,12 +78,11 @@ ChainedReference::ChainedReference(const ref::Reference& reference, const Model&
       replicas_(reference, limits, moved + 1),
       perturbation_(model, error_model, seed) {}
 
-void ChainedReference::run(const Call& call, const Show& show) {
+void ChainedReference::run(const Call& call, const Show& show, const Tensor* own_rows) {
   ++calls_;
   replicas_.begin(call);
-  TapRows rows{replicas_.cache().get_query_positions(), call.row_sequences()};
-  rows.positions.resize(static_cast<std::size_t>(call.rows()));  // replica 0's
-  const Tensor x = replicas_.tiled(reference_.embed(call.tokens));
+  const TapRows rows{replicas_.positions(call), call.row_sequences()};
+  const Tensor x = replicas_.tiled(own_rows != nullptr ? *own_rows : reference_.embed(call.tokens));
   Sink sink(*this, rows, &replicas_.cache(), show);
   const Tensor hidden =
       reference_.batch_forward_to_last_hidden_states(x.reshaped({1, x.rows(), x.cols()}), replicas_.cache(), &sink)

@@ -25,8 +25,9 @@ class ChainedReference {
   using Show =
       std::function<void(TapId id, const TapRows& rows, const ref::Tensor& exact, const std::vector<double>& limits)>;
 
-  // Runs the next call of a story. Logits are those of the rows that the method returns; none for hidden forms.
-  void run(const Call& call, const Show& show);
+  // Runs the next call of a story, on `rows` [N, h] in place of the embedded tokens where they are given. Logits are
+  // those of the rows that the method returns; none for hidden forms.
+  void run(const Call& call, const Show& show, const ref::Tensor* rows = nullptr);
 
  private:
   class Sink;

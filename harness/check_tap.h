@@ -2,11 +2,13 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 
 #include "core/error.h"
 #include "core/results.h"
 #include "harness/compare.h"
+#include "harness/error_model.h"
 #include "harness/plan.h"
 #include "models/taps.h"
 #include "reference/tensor.h"
@@ -19,9 +21,22 @@ struct TapRows {
   std::vector<Index> row_sequence;
 };
 
+// What a check looked at, for those who want to look too; valid while it is reported.
+struct Sight {
+  TapLayout layout = TapLayout::rows;
+  const ref::Tensor& expected;
+  const ref::Tensor& got;
+  const std::function<double(Index)>& limit;
+  const std::map<Tap, Known>* inputs = nullptr;  // what the tap was computed from; null: the whole stack
+};
+
+// Sees every check; null where there is no tap to look at.
+using Report = std::function<void(TapCheck, const Sight*)>;
+
 // Where in a run a tap stands.
 struct TapPlace {
   VerifyMode mode = VerifyMode::isolated;
+  Inputs inputs = Inputs::random;
   const Call* call = nullptr;
   TapRows rows;
 };
@@ -41,6 +56,11 @@ struct TapPlace {
 [[nodiscard]] TapResult with_figures(const Comparison& comparison, Index elements);
 [[nodiscard]] TapResult tap_result(const Comparison& comparison, const TapSpec& spec, TapId id,
                                    const ref::Tensor& expected, const ref::Tensor& got, const TapRows& rows);
+
+// A limit for each element.
+[[nodiscard]] inline std::function<double(Index)> limit_by_element(const ref::Tensor& limits) {
+  return [&limits](Index i) { return limits.values()[static_cast<std::size_t>(i)]; };
+}
 
 // One limit for each row of tokens, whatever the layout.
 [[nodiscard]] inline std::function<double(Index)> limit_by_row(const ref::Tensor& exact,

@@ -82,6 +82,21 @@ std::string without_weight(const std::string& name) {
 
 }  // namespace
 
+std::optional<Tap> product_input(Tap tap, const ModelConfig& config) {
+  switch (tap) {
+    case Tap::qkv_proj:
+    case Tap::q_proj:
+    case Tap::k_proj:
+    case Tap::v_proj: return Tap::attn_norm;
+    case Tap::attn_out: return Tap::context;
+    case Tap::gate:
+    case Tap::up: return config.architecture == Architecture::phi ? Tap::attn_norm : Tap::mlp_norm;
+    case Tap::mlp_out: return config.gated_mlp() ? Tap::mlp_hidden : Tap::act;
+    case Tap::logits: return kPartInput;
+    default: return std::nullopt;
+  }
+}
+
 ErrorModel::ErrorModel(const Model& model, const backends::Arithmetic& arithmetic, Workers& workers)
     : model_(model), arithmetic_(arithmetic), workers_(&workers) {}
 
@@ -109,6 +124,7 @@ std::string ErrorModel::module_of(TapId id) const {
 
 Tensor ErrorModel::bound(TapId id, const Tensor& y, const KnownTaps& known, const AttentionInputs& attention) const {
   const auto input = [&](Tap tap) -> const Known& { return known.at(tap); };
+  if (const auto rows = product_input(id.tap, model_.config)) return linear(id, y, input(*rows));
   const bool phi = model_.config.architecture == Architecture::phi;
   switch (id.tap) {
     case Tap::embed_token:
@@ -119,10 +135,6 @@ Tensor ErrorModel::bound(TapId id, const Tensor& y, const KnownTaps& known, cons
     case Tap::attn_norm:
     case Tap::final_norm: return norm(id, y, input(kPartInput));
     case Tap::mlp_norm: return norm(id, y, input(Tap::attn_residual));
-    case Tap::qkv_proj:
-    case Tap::q_proj:
-    case Tap::k_proj:
-    case Tap::v_proj: return linear(id, y, input(Tap::attn_norm));
     case Tap::q_norm: return head_norm(id, y, input(Tap::q_proj));
     case Tap::k_norm: return head_norm(id, y, input(Tap::k_proj));
     case Tap::q:
@@ -130,19 +142,14 @@ Tensor ErrorModel::bound(TapId id, const Tensor& y, const KnownTaps& known, cons
     case Tap::v: return value_heads(id, y, known);
     case Tap::probs:
     case Tap::context: return this->attention(id.tap, y, input(Tap::q), attention);
-    case Tap::attn_out: return linear(id, y, input(Tap::context));
     case Tap::attn_residual: return sum(id.tap, y, {&input(kPartInput), &input(Tap::attn_out)});
-    case Tap::gate:
-    case Tap::up: return linear(id, y, input(phi ? Tap::attn_norm : Tap::mlp_norm));
     case Tap::act: return activation(id.tap, y, input(model_.config.gated_mlp() ? Tap::gate : Tap::up));
     case Tap::mlp_hidden: return gated(y, input(Tap::act), input(Tap::up));
-    case Tap::mlp_out: return linear(id, y, input(model_.config.gated_mlp() ? Tap::mlp_hidden : Tap::act));
     case Tap::layer_out:
       if (phi) return sum(id.tap, y, {&input(kPartInput), &input(Tap::attn_out), &input(Tap::mlp_out)});
       return sum(id.tap, y, {&input(Tap::attn_residual), &input(Tap::mlp_out)});
-    case Tap::logits: return linear(id, y, input(kPartInput));
+    default: return {};  // products, above
   }
-  return {};
 }
 
 // Section "Embeddings": rows are copied; GPT BigCode's sum of two rounds once.
@@ -160,11 +167,16 @@ Tensor ErrorModel::embedding(TapId id, const Tensor& y) const {
 // in float32, w_i = theta^(-2i/D) has a relative error of (2i/D ln theta + kSteps) u: the exponent is rounded, and so
 // are the power, the reciprocal and the steps of scaling; p w_i is rounded once more, and an angle's error is the most
 // that its cosine and sine can change by.
-Tensor ErrorModel::rotation(Tap tap, const Tensor& y, const AttentionInputs& attention) const {
+double f32_angle_error(const RopeConfig& rope, Index pair, double angle) {
   constexpr double kSteps = 16.0;
+  const double u = unit_roundoff(DType::f32);
+  const double exponent = 2.0 * static_cast<double>(pair) / static_cast<double>(rope.rotary_dim);
+  return angle * u * (exponent * std::log(rope.theta) + kSteps + 1.0) + 2.0 * u;
+}
+
+Tensor ErrorModel::rotation(Tap tap, const Tensor& y, const AttentionInputs& attention) const {
   const RopeConfig& rope = model_.config.rope;
   const ref::Rope exact(rope, ref::RopeCompat::f64);
-  const double u = unit_roundoff(DType::f32);
   const Index half = rope.rotary_dim / 2;
   const auto& plan = attention.cache->plan();
   std::vector<std::vector<double>> frequencies;
@@ -177,9 +189,7 @@ Tensor ErrorModel::rotation(Tap tap, const Tensor& y, const AttentionInputs& att
     const Index pair = i % y.cols() % half;
     const double angle = static_cast<double>(row.position) *
                          frequencies[static_cast<std::size_t>(row.sequence)][static_cast<std::size_t>(pair)];
-    const double exponent = 2.0 * static_cast<double>(pair) / static_cast<double>(rope.rotary_dim);
-    const double relative = u * (exponent * std::log(rope.theta) + kSteps);
-    return rounding + exact.attention_scaling() * (angle * (relative + u) + 2.0 * u);
+    return rounding + exact.attention_scaling() * f32_angle_error(rope, pair, angle);
   });
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 
 #include "backends/backend.h"
@@ -34,6 +35,12 @@ struct AttentionInputs {
   Index rows = 0;  // the first rows of the cache's plan that are looked at
 };
 
+// How far an angle p w_i of pair i may be off, as built in float32, and with it its cosine and sine before scaling.
+[[nodiscard]] double f32_angle_error(const RopeConfig& rope, Index pair, double angle);
+
+// The tap whose rows a product with weights takes; nothing for taps that are none.
+[[nodiscard]] std::optional<Tap> product_input(Tap tap, const ModelConfig& config);
+
 class ErrorModel {
  public:
   // `model` has the weights that the backend uses, rounded to its storage type. It and `workers` must outlive this.
@@ -44,6 +51,7 @@ class ErrorModel {
   [[nodiscard]] ref::Tensor bound(TapId id, const ref::Tensor& y, const KnownTaps& known,
                                   const AttentionInputs& attention) const;
 
+  [[nodiscard]] const Model& model() const { return model_; }
   [[nodiscard]] const backends::Arithmetic& arithmetic() const { return arithmetic_; }
   // The type that a tap's values are rounded to.
   [[nodiscard]] DType type_of(Tap tap) const;

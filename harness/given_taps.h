@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 #include <utility>
+#include <vector>
 
 #include "backends/backend.h"
 
@@ -18,6 +19,9 @@ class GivenTaps final : public backends::TapSink {
     values_.insert_or_assign(key(id), std::move(copy));
   }
   void put(TapId id, HostTensor value) { values_.insert_or_assign(key(id), std::move(value)); }
+  void set_positions(std::vector<std::int32_t> positions) { positions_ = std::move(positions); }
+  // What the cache said of the call's rows, [N].
+  [[nodiscard]] const std::vector<std::int32_t>& positions() const { return positions_; }
   // Null where the backend gave none.
   [[nodiscard]] const HostTensor* find(TapId id) const {
     const auto it = values_.find(key(id));
@@ -27,6 +31,7 @@ class GivenTaps final : public backends::TapSink {
  private:
   static std::pair<Index, int> key(TapId id) { return {id.layer, static_cast<int>(id.tap)}; }
   std::map<std::pair<Index, int>, HostTensor> values_;
+  std::vector<std::int32_t> positions_;
 };
 
 }  // namespace mlbench::harness

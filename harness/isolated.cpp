@@ -3,7 +3,13 @@
 #include <algorithm>
 #include <cmath>
 
+#include <fmt/format.h>
+
+#include "harness/adversarial.h"
+#include "harness/cache_check.h"
 #include "harness/check_tap.h"
+#include "harness/dirty_cache.h"
+#include "harness/exact.h"
 #include "harness/given_taps.h"
 #include "harness/replicas.h"
 
@@ -41,17 +47,20 @@ class Judge final : public ref::TapSink {
   void take(TapId id, const Tensor& value) override {
     instead_.reset();
     const TapSpec& spec = spec_of(specs_, id.tap);
-    const Tensor expected = replica_of(value, spec.layout, replicas_, kJudged);
-    const Tensor bound = model_.bound(id, expected, known_, attention_);
+    Known exact{replica_of(value, spec.layout, replicas_, kJudged), {}};
+    exact.error = model_.bound(id, exact.value, known_, attention_);
+    if (place_.inputs == Inputs::exact) exact = exact_tap(id, exact.value, exact.error, known_, attention_, model_);
+    const Tensor &expected = exact.value, &bound = exact.error;
     const HostTensor* given = given_.find(id);
     if (given == nullptr) {
-      known_[key(id)] = {expected, bound};
+      known_[key(id)] = std::move(exact);
       return;
     }
     if (given->shape() != expected.shape()) throw wrong_tap_shape(id, expected.shape(), given->shape());
     Tensor got = given->widened();
-    report_(check_tap(place_, spec, id, expected, got,
-                      [&](Index i) { return bound.values()[static_cast<std::size_t>(i)]; }));
+    const std::function<double(Index)> limit = limit_by_element(bound);
+    const Sight sight{spec.layout, expected, got, limit, &known_};
+    report_(check_tap(place_, spec, id, expected, got, limit), &sight);
     if (!all_finite(got)) got = expected;  // one report of it is enough
     instead_ = value;
     set_replica(*instead_, spec.layout, replicas_, kJudged, got);
@@ -78,41 +87,103 @@ class Judge final : public ref::TapSink {
 class IsolatedRun {
  public:
   IsolatedRun(const Story& story, const ref::Reference& reference, const ErrorModel& model, backends::Session& session,
-              const Report& report)
+              const IsolatedOptions& options, const Report& report)
       : reference_(reference),
         model_(model),
         session_(session),
+        options_(options),
         report_(report),
         specs_(tap_specs(reference.config())),
         replicas_(reference, story.limits, kReplicas),
-        cache_(session.create_paged_kv_cache(story.limits)) {}
+        cache_(session.create_paged_kv_cache(story.limits)),
+        cache_check_(*cache_, replicas_, kJudged, options.fault) {
+    make_dirty(reference.config(), story.limits, session, *cache_, options.fault);
+  }
 
   void run(const Call& call) {
     for (const CacheOperation& operation : call.before) apply(operation, *cache_);
     cache_->begin_forward(call.ids, call.lengths, call.tree_parents);
     replicas_.begin(call);
-    place_ = {VerifyMode::isolated, &call, {cache_->get_query_positions(), call.row_sequences()}};
+    const VerifyMode mode = options_.inputs == Inputs::exact ? VerifyMode::exact : VerifyMode::isolated;
+    place_ = {mode, options_.inputs, &call, {replicas_.positions(call), call.row_sequences()}};
+    cache_check_.begin(call, cache_->get_query_positions());
     known_.clear();
     pass_.emplace(reference_.pass(replicas_.cache()));
 
-    HostTensor x = rounded(reference_.embed(call.tokens));
+    HostTensor x = embed(call);
     x = part({Part::Kind::enter, -1}, x);
     for (Index layer = 0; layer < reference_.config().num_layers; ++layer) x = part({Part::Kind::layer, layer}, x);
     x = part({Part::Kind::final_norm, -1}, x);
     cache_->end_forward();
     replicas_.end();
+    cache_check_.end(place_, reference_.config(), model_.arithmetic().kv_cache, report_);
+    if (options_.inputs == Inputs::exact) put_integers(call);
+    select(call, x);
     logits(call, x.widened());
   }
+
+  void finish(const Story& story) { cache_check_.finish(story.name); }
 
  private:
   [[nodiscard]] HostTensor rounded(const Tensor& x) const { return {model_.arithmetic().activations, x}; }
 
+  // The embedded tokens, on both sides.
+  HostTensor embed(const Call& call) {
+    const Tensor own = reference_.embed(call.tokens);
+    GuardedTensor out(model_.arithmetic().activations, own.shape());
+    session_.embed(call.tokens, out.view());
+    out.check(call.label + " embed", options_.fault);
+    const bool positions_follow = reference_.config().architecture == Architecture::gpt_bigcode;
+    const TapId id{positions_follow ? Tap::embed_token : Tap::embed, -1};
+    const Tensor bound = model_.bound(id, own, {}, {});
+    const Tensor got = out.values().widened();
+    const std::function<double(Index)> limit = limit_by_element(bound);
+    const Sight sight{TapLayout::rows, own, got, limit};
+    report_(check_tap(place_, spec_of(specs_, id.tap), id, own, got, limit), &sight);
+    return rounded(own);
+  }
+
+  // Values that later calls sum up without rounding, in every entry of the call's sequences, on both sides.
+  void put_integers(const Call& call) {
+    const DType type = model_.arithmetic().kv_cache;
+    for (const SeqId id : call.ids) {
+      const Index count = cache_->sequence_length(id);
+      const Tensor entries = integer_entries(reference_.config(), count, static_cast<std::uint64_t>(id));
+      const HostTensor stored(type, entries);
+      cache_->debug_set_kv(id, 0, stored.view(), stored.view());
+      replicas_.set_entries(id, {entries, entries});
+    }
+  }
+
+  // Rows by number, in an order of their own and one of them twice: copies, to the bit.
+  void select(const Call& call, const HostTensor& x) {
+    std::vector<std::int32_t> rows;
+    for (Index row = call.rows(); row-- > 0;) rows.push_back(static_cast<std::int32_t>(row));
+    rows.push_back(static_cast<std::int32_t>(call.rows() / 2));
+    const Tensor expected = reference_.batch_select_last_hidden_states(x.widened(), rows);
+    GuardedTensor out(x.dtype(), expected.shape());
+    session_.batch_select_last_hidden_states(x.view(), rows, out.view());
+    out.check(call.label + " batch_select", options_.fault);
+    const Tensor got = out.values().widened();
+    const std::function<double(Index)> limit = [](Index) { return 0.0; };
+    const TapId like{Tap::final_norm, -1};  // rows of the same shape
+    TapCheck check = check_tap(of_rows(rows), spec_of(specs_, like.tap), like, expected, got, limit);
+    check.tap = check.kind = "batch_select";
+    const Sight sight{TapLayout::rows, expected, got, limit};
+    report_(std::move(check), &sight);
+  }
+
   // Runs one part on both sides and returns the reference's own result, as the next part's input.
-  HostTensor part(const Part& part, const HostTensor& x) {
+  HostTensor part(const Part& part, const HostTensor& own) {
+    const HostTensor x =
+        options_.inputs == Inputs::adversarial ? rounded(adversarial_rows(own.widened(), reference_.config())) : own;
     GivenTaps given;
-    HostTensor out(x.dtype(), x.shape());
-    session_.run_part(part, x.view(), *cache_, out.view(), &given);
-    given.put(result_of(part), std::move(out));
+    GuardedTensor input(x), out(x.dtype(), x.shape());
+    session_.run_part(part, input.view(), *cache_, out.view(), &given);
+    const std::string where = fmt::format("{}, {}", place_.call->label, to_string(result_of(part)));
+    input.check(where, options_.fault);
+    out.check(where, options_.fault);
+    given.put(result_of(part), out.values());
 
     KnownTaps known;
     for (const Tap rotation : {Tap::rope_cos, Tap::rope_sin}) {
@@ -148,20 +219,31 @@ class IsolatedRun {
   void logits(const Call& call, const Tensor& hidden) {
     if (backends::returns_hidden(call.method)) return;
     const std::vector<std::int32_t> rows = call.result_rows();
-    const Tensor chosen = reference_.batch_select_last_hidden_states(hidden, rows);
-    HostTensor out(DType::f32, Shape{chosen.rows(), reference_.config().vocab_size});
-    session_.get_logits(rounded(chosen).view(), out.view());
+    const HostTensor chosen = rounded(logits_input(reference_.batch_select_last_hidden_states(hidden, rows)));
+    GuardedTensor input(chosen), out(DType::f32, Shape{chosen.shape()[0], reference_.config().vocab_size});
+    session_.get_logits(input.view(), out.view());
+    input.check(call.label + " get_logits", options_.fault);
+    out.check(call.label + " get_logits", options_.fault);
     GivenTaps given;
-    given.put({Tap::logits, -1}, std::move(out));
+    given.put({Tap::logits, -1}, out.values());
     const TapPlace place = of_rows(rows);
     KnownTaps known;
-    known[kPartInput] = {chosen, {}};
+    known[kPartInput] = {chosen.widened(), {}};
     Judge judge(place, specs_, model_, given, known, {}, 1, report_);
-    (void)reference_.output_layer(chosen, &judge);
+    (void)reference_.output_layer(chosen.widened(), &judge);
+  }
+
+  [[nodiscard]] Tensor logits_input(const Tensor& hidden) const {
+    switch (options_.inputs) {
+      case Inputs::random: return hidden;
+      case Inputs::exact: return integer_rows(hidden.rows(), hidden.cols(), 1);
+      case Inputs::adversarial: return adversarial_hidden(hidden, model_.model());
+    }
+    return hidden;
   }
 
   [[nodiscard]] TapPlace of_rows(const std::vector<std::int32_t>& rows) const {
-    TapPlace out{place_.mode, place_.call, {}};
+    TapPlace out{place_.mode, place_.inputs, place_.call, {}};
     for (const std::int32_t row : rows) {
       out.rows.positions.push_back(place_.rows.positions[static_cast<std::size_t>(row)]);
       out.rows.row_sequence.push_back(place_.rows.row_sequence[static_cast<std::size_t>(row)]);
@@ -172,10 +254,12 @@ class IsolatedRun {
   const ref::Reference& reference_;
   const ErrorModel& model_;
   backends::Session& session_;
+  const IsolatedOptions& options_;
   const Report& report_;
   std::vector<TapSpec> specs_;
   Replicas replicas_;
   std::unique_ptr<backends::KvCache> cache_;
+  CacheCheck cache_check_;
   TapPlace place_;
   KnownTaps known_;  // the rotation of this call
   std::optional<ref::ForwardPass> pass_;
@@ -184,9 +268,10 @@ class IsolatedRun {
 }  // namespace
 
 void verify_isolated(const Story& story, const ref::Reference& reference, const ErrorModel& model,
-                     backends::Session& session, const Report& report) {
-  IsolatedRun run(story, reference, model, session, report);
+                     backends::Session& session, const IsolatedOptions& options, const Report& report) {
+  IsolatedRun run(story, reference, model, session, options, report);
   for (const Call& call : story.calls) run.run(call);
+  run.finish(story);
 }
 
 }  // namespace mlbench::harness

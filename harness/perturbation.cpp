@@ -41,6 +41,8 @@ bool feeds_product(Tap tap, bool gated) {
   }
 }
 
+bool is_norm(Tap tap) { return tap == Tap::attn_norm || tap == Tap::mlp_norm || tap == Tap::final_norm; }
+
 double norm2(std::span<const double> values) {
   double sum = 0.0;
   for (const double value : values) sum += value * value;
@@ -124,9 +126,39 @@ void Perturbation::note_product_input(const ref::Tensor& rows) {
   input_width_ = rows.cols();
 }
 
+// A LayerNorm's mean is off by its own sum's error, in proportion to the mean magnitude; where that is large beside the
+// spread, as in rows far from 0, this is what moves the result, all values of a row alike.
+void Perturbation::note_residual(const ref::Tensor& rows) {
+  const auto n = static_cast<double>(rows.cols());
+  const double u = unit_roundoff(error_model_.arithmetic().accumulation);
+  mean_shifts_.clear();
+  for (Index r = 0; r < rows.rows(); ++r) {
+    double sum = 0.0, magnitude = 0.0, squares = 0.0;
+    for (const double x : rows.row(r)) {
+      sum += x;
+      magnitude += std::fabs(x);
+    }
+    for (const double x : rows.row(r)) squares += (x - sum / n) * (x - sum / n);
+    const double shift = u * (std::sqrt(n) / 3.0 + 1.0) * magnitude / n;
+    mean_shifts_.push_back(shift / std::sqrt(squares / n + model_.config.norm_eps));
+  }
+}
+
+const Perturbation::Vector& Perturbation::gains(TapId id, Index width) {
+  const std::string module = error_model_.module_of(id);
+  const auto [it, is_new] = gains_.try_emplace(module);
+  if (is_new && module.empty()) it->second.assign(static_cast<std::size_t>(width), 1.0);
+  if (is_new && !module.empty()) it->second = model_.weights->get(module + ".weight").widened();
+  return it->second;
+}
+
 void Perturbation::apply(TapId id, TapLayout layout, Index replicas, std::uint64_t call, ref::Tensor& value) {
   const backends::Arithmetic& arithmetic = error_model_.arithmetic();
   const Vector* norms = is_product(id.tap) ? &weight_norms(id) : nullptr;
+  const bool normed = is_norm(id.tap);
+  const bool shifted = normed && model_.config.architecture != Architecture::llama && !mean_shifts_.empty();
+  const double root = std::sqrt(static_cast<double>(value.cols()));
+  const Vector* shifts = shifted ? &gains(id, value.cols()) : nullptr;
   const bool query = id.tap == Tap::q;
   const bool narrows = feeds_product(id.tap, model_.config.gated_mlp()) || query;
   const DType next = query ? arithmetic.attention_inputs : arithmetic.product_inputs;
@@ -141,17 +173,23 @@ void Perturbation::apply(TapId id, TapLayout layout, Index replicas, std::uint64
     if (t < rows) continue;
     Noise noise(mixed(place + static_cast<std::uint64_t>(r)));
     const auto elements = value.row(r);
+    // The mean of n squares is off by u sqrt(n) / 3, and with it the scale of the whole row by half of that.
+    const double stretch = normed ? unit_roundoff(arithmetic.accumulation) * root / 6.0 * noise.normal() : 0.0;
+    const double shift = shifts == nullptr ? 0.0 : mean_shifts_[static_cast<std::size_t>(t)] * noise.normal();
     const double size = norms != nullptr ? input_norms_[static_cast<std::size_t>(t)]
                                          : norm2(elements) / std::sqrt(static_cast<double>(elements.size()));
     for (std::size_t i = 0; i < elements.size(); ++i) {
       double& x = elements[i];
       const double sigma = spread(id.tap, x, size, norms == nullptr ? nullptr : norms->data() + i);
+      x += stretch * x;
       if (sigma > 0.0) x += sigma * noise.normal();
+      if (shifts != nullptr) x += shift * (*shifts)[i];
       x = rounded_at_random(x, own, noise);
       if (narrower) x = rounded_at_random(x, next, noise);
     }
   }
   if (feeds_product(id.tap, model_.config.gated_mlp())) note_product_input(value);
+  if (id.tap == Tap::embed || id.tap == Tap::attn_residual || id.tap == Tap::layer_out) note_residual(value);
 }
 
 }  // namespace mlbench::harness

@@ -42,6 +42,9 @@ class Perturbation {
   // row and of the input's, otherwise with the row's root mean square.
   [[nodiscard]] double spread(Tap tap, double value, double row_size, const double* weight_norm) const;
   const Vector& weight_norms(TapId id);
+  // The residual rows that the next LayerNorm takes: how far its mean's error moves all values of a row.
+  void note_residual(const ref::Tensor& rows);
+  const Vector& gains(TapId id, Index width);
 
   const Model& model_;
   const ErrorModel& error_model_;
@@ -49,6 +52,8 @@ class Perturbation {
   std::map<std::string, Vector> weight_norms_;  // by module: the 2-norm of each row
   Vector input_norms_;                          // of the rows that the next products take
   Index input_width_ = 0;
+  Vector mean_shifts_;                   // of the rows that the next LayerNorm takes: standard deviations, before gains
+  std::map<std::string, Vector> gains_;  // by module: the weights of a norm
 };
 
 }  // namespace mlbench::harness

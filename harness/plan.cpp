@@ -45,11 +45,12 @@ class StoryWriter {
  public:
   StoryWriter(std::string name, Tokens& tokens) : tokens_(tokens) { story_.name = std::move(name); }
 
-  StoryWriter& add(SeqId id) { return before({Kind::add, id, 0, 0}); }
-  StoryWriter& remove(SeqId id) { return before({Kind::remove, id, 0, 0}); }
-  StoryWriter& fork(SeqId parent, SeqId child, Index pos) { return before({Kind::fork, parent, child, pos}); }
-  StoryWriter& popn(SeqId id, Index count) { return before({Kind::popn, id, 0, count}); }
-  StoryWriter& commit(SeqId id, Index leaf) { return before({Kind::commit, id, 0, leaf}); }
+  StoryWriter& add(SeqId id) { return before({Kind::add, id, 0, 0, 0}); }
+  StoryWriter& remove(SeqId id) { return before({Kind::remove, id, 0, 0, 0}); }
+  StoryWriter& fork(SeqId parent, SeqId child, Index pos) { return before({Kind::fork, parent, child, pos, 0}); }
+  StoryWriter& popn(SeqId id, Index count) { return before({Kind::popn, id, 0, count, 0}); }
+  StoryWriter& commit(SeqId id, Index leaf) { return before({Kind::commit, id, 0, leaf, 0}); }
+  StoryWriter& window(SeqId id, Index size, Index sink) { return before({Kind::window, id, 0, size, sink}); }
 
   StoryWriter& call(Method method, std::vector<SeqId> ids, std::vector<Index> lengths, Ids logit_positions = {}) {
     const Index rows = std::accumulate(lengths.begin(), lengths.end(), Index{0});
@@ -65,6 +66,12 @@ class StoryWriter {
     entries_ += rows;
     story_.limits.prefill_chunk_size = std::max(story_.limits.prefill_chunk_size, rows);
     story_.calls.push_back(std::move(call));
+    return *this;
+  }
+
+  // Rows of x behind those of the call just written.
+  StoryWriter& padded(Index rows) {
+    story_.calls.back().padding = rows;
     return *this;
   }
 
@@ -99,6 +106,7 @@ Story single(Tokens& tokens, Index prompt, Index page_size) {
   StoryWriter story("single", tokens);
   story.add(0)
       .call(Method::prefill, {0}, {prompt})
+      .padded(5)
       .call(Method::decode, {0}, {1})
       .call(Method::decode_to_last_hidden_states, {0}, {1})
       .popn(0, 2)
@@ -132,6 +140,7 @@ Story batch(Tokens& tokens, const std::vector<Index>& prompts, Index page_size) 
       .call(Method::batch_decode, reversed, std::vector<Index>(reversed.size(), 1))
       .call(Method::batch_decode_to_last_hidden_states, with_fork, std::vector<Index>(with_fork.size(), 1))
       .tree(Method::batch_verify, 0, parents)
+      .padded(2)
       .commit(0, 5)
       .call(Method::decode, {0}, {1})
       .tree(Method::batch_verify_to_last_hidden_states, forked, {-1, -1, 0, 1})
@@ -139,6 +148,37 @@ Story batch(Tokens& tokens, const std::vector<Index>& prompts, Index page_size) 
   if (ids.size() > 1) story.remove(ids.back());
   story.call(Method::batch_prefill_to_last_hidden_states, {forked, 0}, {2, 4});
   return story.finish(page_size, forked + 1);
+}
+
+// Prompts that end just before, at and just behind the end of a page, decoded across it; a fork and popn there.
+Story pages(Tokens& tokens, Index page_size, Index room) {
+  const Index n = std::min(page_size, room - 4);
+  StoryWriter story("pages", tokens);
+  for (SeqId id = 0; id < 3; ++id) story.add(id);
+  story.call(Method::batch_prefill, {0, 1, 2}, {std::max<Index>(1, n - 1), n, n + 1}, {0})
+      .call(Method::batch_decode, {0, 1, 2}, {1, 1, 1})
+      .fork(2, 3, n)
+      .popn(1, 1)
+      .call(Method::batch_decode, {3, 2, 1, 0}, {1, 1, 1, 1})
+      .popn(2, 2)
+      .call(Method::batch_prefill, {2, 3}, {2, 2}, {3, 1});
+  return story.finish(page_size, 4);
+}
+
+// A window that slides over whole pages and parts of them, with a sink, beside a sequence without one.
+Story windows(Tokens& tokens) {
+  StoryWriter story("window", tokens);
+  story.add(0)
+      .add(1)
+      .window(0, 8, 2)
+      .call(Method::batch_prefill, {0, 1}, {10, 4}, {9, 13})
+      .call(Method::batch_decode, {0, 1}, {1, 1})
+      .call(Method::decode, {0}, {1})
+      .call(Method::prefill, {0}, {5})
+      .call(Method::decode_to_last_hidden_states, {0}, {1});
+  Story out = story.finish(4, 2);
+  out.limits.support_sliding_window = true;
+  return out;
 }
 
 // A prompt in pieces that meet neither pages nor each other's lengths.
@@ -156,18 +196,26 @@ Story chunked(Tokens& tokens, const std::vector<Index>& pieces, Index page_size,
   return story.finish(page_size, 1);
 }
 
-// The longest sequence that a model has positions for.
-Index longest(const ModelConfig& config) {
+}  // namespace
+
+Index longest_sequence(const ModelConfig& config) {
   if (config.architecture == Architecture::gpt_bigcode) return config.num_positions;
   return config.rope.max_positions;
 }
 
-}  // namespace
-
 Shape Call::input_shape(Index hidden_size) const {
   using backends::Method;
   const bool decode = method == Method::batch_decode || method == Method::batch_decode_to_last_hidden_states;
-  return decode ? Shape{rows(), 1, hidden_size} : Shape{1, rows(), hidden_size};
+  return decode ? Shape{rows(), 1, hidden_size} : Shape{1, rows() + padding, hidden_size};
+}
+
+Shape Call::result_shape(const ModelConfig& config) const {
+  Shape shape = input_shape(config.hidden_size);
+  if (backends::returns_hidden(method)) return shape;
+  shape[2] = config.vocab_size;
+  if (method == Method::prefill) shape[1] = 1;
+  if (method == Method::batch_prefill) shape[1] = static_cast<Index>(logit_positions.size());
+  return shape;
 }
 
 std::vector<std::int32_t> Call::result_rows() const {
@@ -188,7 +236,7 @@ std::vector<Index> Call::row_sequences() const {
 
 Plan make_plan(const ModelConfig& config, Extent extent, std::uint64_t seed, const std::vector<Index>& prompts) {
   Tokens tokens(config.vocab_size, seed);
-  const Index room = longest(config) - 16;  // what follows a prompt in its story
+  const Index room = longest_sequence(config) - 16;  // what follows a prompt in its story
   const auto fit = [&](Index length) { return std::clamp<Index>(length, 1, std::max<Index>(1, room)); };
   Plan plan;
   if (!prompts.empty()) {
@@ -207,7 +255,11 @@ Plan make_plan(const ModelConfig& config, Extent extent, std::uint64_t seed, con
   }
   plan.push_back(single(tokens, fit(19), 16));
   plan.push_back(batch(tokens, {fit(17), fit(1), fit(9)}, 16));
-  plan.push_back(chunked(tokens, {5, 12}, 16, std::max<Index>(1, room)));
+  plan.push_back(chunked(tokens, {5, 12}, 1, std::max<Index>(1, room)));
+  if (room > 16) {
+    plan.push_back(pages(tokens, 8, room));
+    plan.push_back(windows(tokens));
+  }
   if (extent == Extent::quick) return plan;
   // Past the length at which scaling begins, where it is near enough to be run.
   const Index border = config.rope.original_max_positions;

@@ -14,11 +14,12 @@ namespace mlbench::harness {
 
 // An operation on the cache between two calls.
 struct CacheOperation {
-  enum class Kind { add, remove, fork, popn, commit };
+  enum class Kind { add, remove, fork, popn, commit, window };
   Kind kind = Kind::add;
   SeqId id = 0;
   SeqId child = 0;   // fork
-  Index number = 0;  // fork: position, -1 all; popn: how many; commit: the leaf
+  Index number = 0;  // fork: position, -1 all; popn: how many; commit: the leaf; window: its size
+  Index sink = 0;    // window
 };
 
 // The rows of a golden in Hugging Face's layout that a call computes: [first_row, first_row + N) of a step's.
@@ -39,10 +40,12 @@ struct Call {
   std::vector<std::int32_t> tokens;
   std::optional<std::vector<Index>> tree_parents;
   std::vector<std::int32_t> logit_positions;  // batch_prefill
+  Index padding = 0;                          // rows of x beyond N, of which nothing may be read; prefill shape only
   std::optional<GoldenRows> golden;
 
   [[nodiscard]] Index rows() const { return static_cast<Index>(tokens.size()); }  // N
-  [[nodiscard]] Shape input_shape(Index hidden_size) const;                       // of x
+  [[nodiscard]] Shape input_shape(Index hidden_size) const;                       // of x, with its padding
+  [[nodiscard]] Shape result_shape(const ModelConfig& config) const;              // of what the method returns
   // Rows whose hidden values or logits the method returns, in this order.
   [[nodiscard]] std::vector<std::int32_t> result_rows() const;
   [[nodiscard]] std::vector<Index> row_sequences() const;  // [N]: index into ids
@@ -66,6 +69,9 @@ void apply(const CacheOperation& operation, Cache& cache) {
     case CacheOperation::Kind::remove: cache.remove_sequence(operation.id); break;
     case CacheOperation::Kind::fork: cache.fork_sequence(operation.id, operation.child, operation.number); break;
     case CacheOperation::Kind::popn: cache.popn(operation.id, operation.number); break;
+    case CacheOperation::Kind::window:
+      cache.enable_sliding_window_for_seq(operation.id, operation.number, operation.sink);
+      break;
     case CacheOperation::Kind::commit: cache.commit_accepted_token_tree_nodes(ids, leaves); break;
   }
 }
@@ -89,6 +95,9 @@ enum class Extent { quick, full };
 
 // The story up to the call of that label, alone: what it takes to run that call again. Throws plan.label.
 [[nodiscard]] Plan up_to_call(const Plan& plan, const std::string& label);
+
+// The most positions that a model has for one sequence.
+[[nodiscard]] Index longest_sequence(const ModelConfig& config);
 
 [[nodiscard]] Index total_calls(const Plan& plan);
 [[nodiscard]] Index total_rows(const Plan& plan);

@@ -17,13 +17,13 @@ using nlohmann::json;
 using nlohmann::ordered_json;
 using Kind = CacheOperation::Kind;
 
-constexpr std::array kKinds = {"add", "remove", "fork", "popn", "commit"};  // in the order of Kind
+constexpr std::array kKinds = {"add", "remove", "fork", "popn", "commit", "window"};  // in the order of Kind
 
 ordered_json to_json(const CacheOperation& operation) {
   ordered_json out = {{"operation", kKinds[static_cast<std::size_t>(operation.kind)]}, {"sequence", operation.id}};
   if (operation.kind == Kind::fork) out["child"] = operation.child;
-  if (operation.kind == Kind::fork || operation.kind == Kind::popn || operation.kind == Kind::commit)
-    out["number"] = operation.number;
+  if (operation.kind != Kind::add && operation.kind != Kind::remove) out["number"] = operation.number;
+  if (operation.kind == Kind::window) out["sink"] = operation.sink;
   return out;
 }
 
@@ -34,28 +34,44 @@ ordered_json to_json(const Call& call) {
                       {"ids", call.ids},     {"lengths", call.lengths},     {"tokens", call.tokens}};
   if (call.tree_parents) out["tree_parents"] = *call.tree_parents;
   if (!call.logit_positions.empty()) out["logit_positions"] = call.logit_positions;
+  if (call.padding > 0) out["padding"] = call.padding;
   return out;
 }
 
-// Whole numbers that fit; the JSON library would cut them.
+// A whole number that fits; the JSON library would cut others.
+template <class T>
+T integer(const json& value, const char* field) {
+  const bool fits = value.is_number_unsigned()  ? std::in_range<T>(value.get<std::uint64_t>())
+                    : value.is_number_integer() ? std::in_range<T>(value.get<std::int64_t>())
+                                                : false;
+  if (!fits) throw request_error("golden.format", fmt::format("{} {}: must be whole numbers", field, shown(value)));
+  return value.get<T>();
+}
+
 template <class T>
 std::vector<T> integers(const json& from, const char* field) {
   std::vector<T> out;
   if (!from.at(field).is_array()) throw request_error("golden.format", fmt::format("{}: must be a list", field));
-  for (const json& value : from.at(field)) {
-    if (!value.is_number_integer() || !std::in_range<T>(value.get<std::int64_t>()))
-      throw request_error("golden.format", fmt::format("{} {}: must be whole numbers", field, shown(value)));
-    out.push_back(static_cast<T>(value.get<std::int64_t>()));
-  }
+  for (const json& value : from.at(field)) out.push_back(integer<T>(value, field));
   return out;
+}
+
+// One of a size that sums and products of a few cannot overflow with; 0 where it is left out.
+Index bounded(const json& from, const char* field) {
+  constexpr Index kMost = Index{1} << 32U;
+  const Index number = from.contains(field) ? integer<Index>(from.at(field), field) : 0;
+  if (number < -kMost || number > kMost)
+    throw request_error("golden.format", fmt::format("{} {}: beyond 2^32", field, number));
+  return number;
 }
 
 CacheOperation operation_from(const json& from) {
   const auto word = from.at("operation").get<std::string>();
   const auto* const kind = std::ranges::find(kKinds, word);
   if (kind == kKinds.end()) throw request_error("golden.format", fmt::format("operation {}", in_quotes(word)));
-  return {static_cast<Kind>(kind - kKinds.begin()), from.at("sequence").get<SeqId>(), from.value("child", SeqId{0}),
-          from.value("number", Index{0})};
+  (void)from.at("sequence");
+  return {static_cast<Kind>(kind - kKinds.begin()), bounded(from, "sequence"), bounded(from, "child"),
+          bounded(from, "number"), bounded(from, "sink")};
 }
 
 Call call_from(const json& from) {
@@ -71,6 +87,9 @@ Call call_from(const json& from) {
   call.tokens = integers<std::int32_t>(from, "tokens");
   if (from.contains("tree_parents")) call.tree_parents = integers<Index>(from, "tree_parents");
   if (from.contains("logit_positions")) call.logit_positions = integers<std::int32_t>(from, "logit_positions");
+  call.padding = bounded(from, "padding");
+  if (call.padding < 0 || call.padding > call.rows() + 1024)
+    throw request_error("golden.format", fmt::format("call {}: padding {}", in_quotes(call.label), call.padding));
   const bool lengths_fit = call.ids.size() == call.lengths.size() && !call.ids.empty() &&
                            std::ranges::all_of(call.lengths, [](Index n) { return n > 0 && n < (Index{1} << 31); });
   if (!lengths_fit || std::accumulate(call.lengths.begin(), call.lengths.end(), Index{0}) != call.rows())
@@ -88,8 +107,12 @@ Story story_from(const json& from) {
   Story story;
   story.name = from.at("name").get<std::string>();
   const json& limits = from.at("limits");
-  story.limits = {limits.at("max_batch_size").get<Index>(), limits.at("max_total_seq_len").get<Index>(),
-                  limits.at("prefill_chunk_size").get<Index>(), limits.at("page_size").get<Index>(), false};
+  const auto limit = [&](const char* field) {
+    (void)limits.at(field);
+    return bounded(limits, field);
+  };
+  story.limits = {limit("max_batch_size"), limit("max_total_seq_len"), limit("prefill_chunk_size"), limit("page_size"),
+                  limits.value("support_sliding_window", false)};
   for (const json& call : from.at("calls")) story.calls.push_back(call_from(call));
   return story;
 }
@@ -114,13 +137,12 @@ ordered_json plan_json(const Plan& plan) {
   for (const Story& story : plan) {
     ordered_json calls = ordered_json::array();
     for (const Call& call : story.calls) calls.push_back(to_json(call));
-    stories.push_back({{"name", story.name},
-                       {"limits",
-                        {{"max_batch_size", story.limits.max_batch_size},
-                         {"max_total_seq_len", story.limits.max_total_seq_len},
-                         {"prefill_chunk_size", story.limits.prefill_chunk_size},
-                         {"page_size", story.limits.page_size}}},
-                       {"calls", calls}});
+    ordered_json limits = {{"max_batch_size", story.limits.max_batch_size},
+                           {"max_total_seq_len", story.limits.max_total_seq_len},
+                           {"prefill_chunk_size", story.limits.prefill_chunk_size},
+                           {"page_size", story.limits.page_size}};
+    if (story.limits.support_sliding_window) limits["support_sliding_window"] = true;
+    stories.push_back({{"name", story.name}, {"limits", limits}, {"calls", calls}});
   }
   return {{"stories", stories}};
 }

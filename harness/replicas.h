@@ -33,6 +33,23 @@ class Replicas {
   }
   void end() { cache_.end_forward(); }
 
+  // Positions of the announced rows of one replica, [N].
+  [[nodiscard]] std::vector<std::int32_t> positions(const Call& call) const {
+    std::vector<std::int32_t> all = cache_.get_query_positions();
+    all.resize(static_cast<std::size_t>(call.rows()));
+    return all;
+  }
+
+  [[nodiscard]] ref::PagedKvCache::Entries entries(SeqId id, Index replica) const {
+    return cache_.debug_get_kv(own(id, replica), 0, length(id));
+  }
+  // The same entries for every replica.
+  void set_entries(SeqId id, const ref::PagedKvCache::Entries& entries) {
+    for (Index r = 0; r < count_; ++r) cache_.debug_set_kv(own(id, r), 0, entries);
+  }
+  [[nodiscard]] Index length(SeqId id) const { return cache_.sequence_length(own(id, 0)); }
+  [[nodiscard]] Index total_length() const { return cache_.total_sequence_length() / count_; }
+
   // x once for each replica.
   [[nodiscard]] ref::Tensor tiled(const ref::Tensor& x) const {
     Shape shape = x.shape();

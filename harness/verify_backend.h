@@ -3,23 +3,29 @@
 #pragma once
 
 #include <functional>
+#include <span>
 #include <string>
 
 #include "backends/backend.h"
 #include "core/results.h"
 #include "core/workers.h"
+#include "harness/cases.h"
+#include "harness/evidence.h"
 #include "harness/plan.h"
 
 namespace mlbench::harness {
 
 struct BackendOptions {
   backends::RunConfig run;
-  bool isolated = true;
+  bool isolated = true;  // and exact, where a case is
   bool chained = true;
+  bool schedules = false;  // every way to compute the same rows against every other, in chained mode
   // The golden that the plan comes from, to which the backend's distance is reported; null: none.
   golden::GoldenFile* golden_file = nullptr;
   const golden::HfGolden* golden = nullptr;
   std::uint64_t seed = 1;  // of what moves values at random in chained mode
+  // Gets what first_failure names, once everything was run; null: nobody.
+  std::function<void(const Evidence&)> evidence;
   // Called now and then with what is being done and the share that is done, in [0, 1].
   std::function<void(const std::string& doing, double done)> progress;
 };
@@ -35,7 +41,12 @@ struct BackendOptions {
 [[nodiscard]] std::uint64_t memory_estimate(const ModelConfig& config, DType stored, const backends::Backend& backend,
                                             const Plan& plan, const BackendOptions& options);
 
-// `backend` must support the model. What it throws while it runs becomes the result's `error`.
+// `backend` must support the model; cases whose own model it does not support are listed. What it throws while it runs
+// becomes the result's `error`.
+[[nodiscard]] BackendVerification verify_backend(const Model& model, backends::Backend& backend,
+                                                 std::span<const VerifyCase> cases, const BackendOptions& options,
+                                                 Workers& workers);
+// One plan, on everyday inputs.
 [[nodiscard]] BackendVerification verify_backend(const Model& model, backends::Backend& backend, const Plan& plan,
                                                  const BackendOptions& options, Workers& workers);
 

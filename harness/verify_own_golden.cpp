@@ -116,7 +116,7 @@ TapCheck checked(const Call& call, const std::vector<TapSpec>& specs, TapId id, 
   }
   const Tensor limits = golden.limits(step, text);
   const std::vector<double> by_row(limits.values().begin(), limits.values().end());
-  TapPlace place{VerifyMode::chained, &call, {{}, call.row_sequences()}};
+  TapPlace place{VerifyMode::chained, Inputs::random, &call, {{}, call.row_sequences()}};
   const auto positions = golden.positions(step);
   if (id.tap == Tap::logits) {
     place.rows.row_sequence.clear();
@@ -232,6 +232,10 @@ BackendVerification verify_trusted(const Model& model, backends::Backend& backen
   const Index calls = total_calls(plan);
   Index done = 0;
   for (const Story& story : plan) {
+    if (const backends::Support support = has_cache_for(story, *session); !support) {
+      out.unsupported.push_back({fmt::format("story {}", story.name), support.reason});
+      continue;
+    }
     const auto cache = session->create_paged_kv_cache(story.limits);
     for (const Call& call : story.calls) {
       const StepInfo& step = *steps.at(call.label);

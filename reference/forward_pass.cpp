@@ -37,14 +37,17 @@ Tensor ForwardPass::rotated(const Tensor& x) const {
   return out;
 }
 
-void ForwardPass::append(Index layer, const Tensor& keys, const Tensor& plain, const Tensor& values) {
-  const Tensor& kept = cache_->shape().rope_mode == RopeMode::in_line ? plain : keys;
+Tensor ForwardPass::key_to_store(const Tensor& keys) const {
+  return cache_->shape().rope_mode == RopeMode::in_line ? keys : rotated(keys);
+}
+
+void ForwardPass::append(Index layer, const Tensor& keys, const Tensor& values) {
   const Index heads = keys.dim(1);
   for (Index t = 0; t < rows(); ++t) {
     const PlannedRow& row = plan_->rows[static_cast<std::size_t>(t)];
     const PlannedSequence& sequence = plan_->sequences[static_cast<std::size_t>(row.sequence)];
     const Index slot = sequence.slots[static_cast<std::size_t>(row.entry)];
-    for (Index h = 0; h < heads; ++h) cache_->store(layer, slot, h, kept.row(t * heads + h), values.row(t * heads + h));
+    for (Index h = 0; h < heads; ++h) cache_->store(layer, slot, h, keys.row(t * heads + h), values.row(t * heads + h));
   }
 }
 

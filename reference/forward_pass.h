@@ -28,8 +28,11 @@ class ForwardPass {
   // x [T, H, d] with the first D values of each head rotated by the row's position.
   [[nodiscard]] Tensor rotated(const Tensor& x) const;
 
-  // Appends the rows' keys and values [T, Hkv, d] to layer `layer` of the cache; `plain` are the keys before rotation.
-  void append(Index layer, const Tensor& keys, const Tensor& plain, const Tensor& values);
+  // Keys [T, Hkv, d] as the cache keeps them: rotated, or in RopeMode::in_line as they are.
+  [[nodiscard]] Tensor key_to_store(const Tensor& keys) const;
+
+  // Appends the rows' keys and values [T, Hkv, d], as they are to be kept, to layer `layer` of the cache.
+  void append(Index layer, const Tensor& keys, const Tensor& values);
 
   // Softmax attention of q [T, Hq, d] over what each row sees in the cache (Vaswani et al., arXiv:1706.03762, equation
   // 1, with grouped queries, arXiv:2305.13245: head h reads key-value head h / (Hq / Hkv)); scores are scaled by

@@ -116,7 +116,7 @@ class GptBigCode final : public Decoder {
     const Tensor q = tap.heads(Tap::q, std::move(z.q));
     const Tensor k = tap.heads(Tap::k, std::move(z.k));
     const Tensor v = tap.heads(Tap::v, std::move(z.v));
-    pass.append(index, k, k, v);
+    pass.append(index, k, v);
     const double alpha = config_.scale_attn_weights ? 1.0 / std::sqrt(static_cast<double>(config_.head_dim)) : 1.0;
     const Tensor o = tap(Tap::context, pass.attention(index, q, alpha, tap));  // [T, h]
     return tap(Tap::attn_out, ops_.linear(o, w.c_proj));                       // [T, h]

@@ -75,9 +75,9 @@ class Llama final : public Decoder {
     const Tensor q0 = tap(Tap::q_proj, ops_.linear(u, w.q_proj)).reshaped({T, Hq, d});
     const Tensor k0 = tap(Tap::k_proj, ops_.linear(u, w.k_proj)).reshaped({T, Hkv, d});
     const Tensor q = tap.heads(Tap::q, pass.rotated(q0));
-    const Tensor k = tap.heads(Tap::k, pass.rotated(k0));
+    const Tensor k = tap.heads(Tap::k, pass.key_to_store(k0));
     const Tensor v = tap.heads(Tap::v, tap(Tap::v_proj, ops_.linear(u, w.v_proj)).reshaped({T, Hkv, d}));
-    pass.append(index, k, k0, v);
+    pass.append(index, k, v);
     const double alpha = 1.0 / std::sqrt(static_cast<double>(d));
     const Tensor o = tap(Tap::context, pass.attention(index, q, alpha, tap));  // [T, Hq*d]
     return tap(Tap::attn_out, ops_.linear(o, w.o_proj));                       // [T, h]

@@ -14,7 +14,7 @@ namespace mlbench::reports {
 // verdicts.
 [[nodiscard]] std::string to_text(const GoldenVerification& result, bool color);
 
-// Documented in docs/verify.md. Numbers that are not finite are null.
+// Documented in docs/reports.md; verify.schema.json is its schema. Numbers that are not finite are null.
 [[nodiscard]] nlohmann::ordered_json to_json(const GoldenVerification& result);
 
 }  // namespace mlbench::reports

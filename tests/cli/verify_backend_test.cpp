@@ -2,8 +2,10 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <set>
 
 #include <fmt/format.h>
+
 #include <gmock/gmock.h>
 
 #include "tests/cli/case_copy.h"
@@ -33,6 +35,13 @@ INSTANTIATE_TEST_SUITE_P(, EveryTypeOf,
                            return fmt::format("{}_{}", std::get<0>(test.param), std::get<1>(test.param));
                          });
 
+// Keys are stored rotated, so that no window can move them; and three kinds of scaling are not built.
+std::set<std::string> not_on_the_processor(std::string_view arch) {
+  if (arch == "gpt_bigcode") return {};
+  if (arch == "orion") return {"story window", "scaled-dynamic"};
+  return {"story window", "scaled-dynamic", "scaled-yarn", "scaled-longrope"};
+}
+
 TEST_P(EveryTypeOf, TheSmallPresetPassesOnTheProcessor) {
   const auto& [arch, dtype] = GetParam();
   const TempDir dir;
@@ -44,8 +53,12 @@ TEST_P(EveryTypeOf, TheSmallPresetPassesOnTheProcessor) {
   const json& only = report["runs"][0];
   EXPECT_EQ(only["dtype"], dtype);
   EXPECT_EQ(only["failed"], 0);
-  EXPECT_EQ(only["unsupported"], json::array());
+  std::set<std::string> unsupported;
+  for (const json& what : only["unsupported"]) unsupported.insert(what["what"]);
+  EXPECT_EQ(unsupported, not_on_the_processor(arch));
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // which take memory of their own
   EXPECT_LE(only["memory_bytes"]["peak"], only["memory_bytes"]["estimate"].get<double>() + 0x1p28);
+#endif
   // A limit that nothing comes near would find nothing.
   EXPECT_GT(only["worst_ratio"]["isolated"], 0.3);
   EXPECT_GT(only["worst_ratio"]["chained"], 0.1);
@@ -72,7 +85,8 @@ TEST(VerifyBackend, OneCallRunsWhatLeadsToItAndNoMore) {
   const Outcome run =
       run_program(cpu({"--arch", "llama", "--mode", "chained", "--call", "batch/1 batch_decode", "--json", "-"}));
   ASSERT_EQ(run.exit_code, 0) << run.err;
-  for (const json& tap : json::parse(run.out)["runs"][0]["taps"]) {
+  const json report = json::parse(run.out);
+  for (const json& tap : report["runs"][0]["taps"]) {
     EXPECT_THAT(tap["call"].get<std::string>(), ::testing::AnyOf("batch/0 batch_prefill", "batch/1 batch_decode"));
     EXPECT_LE(tap["checks"], 2);
   }

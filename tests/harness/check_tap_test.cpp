@@ -28,8 +28,8 @@ class CheckTap : public ::testing::Test {
 
   [[nodiscard]] TapCheck check(TapId id, const Tensor& expected, const Tensor& got,
                                const std::function<double(Index)>& limit) const {
-    return check_tap({VerifyMode::isolated, &call_, {{5, 6, 0}, {0, 0, 1}}}, spec_of(specs_, id.tap), id, expected, got,
-                     limit);
+    return check_tap({VerifyMode::isolated, Inputs::random, &call_, {{5, 6, 0}, {0, 0, 1}}}, spec_of(specs_, id.tap),
+                     id, expected, got, limit);
   }
   [[nodiscard]] TapCheck check(const Tensor& expected, const Tensor& got, double limit) const {
     return check({Tap::layer_out, 1}, expected, got, [=](Index) { return limit; });

@@ -158,7 +158,8 @@ TEST_P(ProductsAndNorms, AnElementThatIsAHundredBoundsOffFailsAlone) {
   Call call;
   call.ids = {0};
   const auto rows = static_cast<std::size_t>(exact.rows());
-  const TapPlace place{VerifyMode::isolated, &call, {std::vector<std::int32_t>(rows, 0), std::vector<Index>(rows, 0)}};
+  const TapPlace place{
+      VerifyMode::isolated, Inputs::random, &call, {std::vector<std::int32_t>(rows, 0), std::vector<Index>(rows, 0)}};
   const auto limit = [&](Index i) { return bound.values()[static_cast<std::size_t>(i)]; };
   for (const std::size_t at : {std::size_t{0}, exact.values().size() / 2, exact.values().size() - 1}) {
     Tensor got = exact;

@@ -1,8 +1,7 @@
-// What a verification runs: complete, within its limits, and the same as text.
+// What a verification runs: complete, and within its limits.
 #include "harness/plan.h"
 
 #include <algorithm>
-#include <limits>
 #include <set>
 
 #include <gmock/gmock.h>
@@ -36,6 +35,9 @@ class Bookkeeping {
   void remove_sequence(SeqId id) { table_.remove_sequence(id); }
   void fork_sequence(SeqId parent, SeqId child, Index pos) { table_.fork_sequence(parent, child, pos); }
   void popn(SeqId id, Index count) { table_.popn(id, count); }
+  void enable_sliding_window_for_seq(SeqId id, Index window, Index sink) {
+    table_.enable_sliding_window(id, window, sink);
+  }
   void commit_accepted_token_tree_nodes(std::span<const SeqId> ids, std::span<const Index> leaves) {
     (void)table_.commit_trees(ids, leaves);
   }
@@ -50,6 +52,7 @@ class Bookkeeping {
     table_.end_forward();
     return largest;
   }
+  [[nodiscard]] Index length(SeqId id) const { return table_.sequence_length(id); }
 
  private:
   KvLimits limits_;
@@ -110,10 +113,59 @@ TEST(QuickPlan, HasEveryMethod) {
   EXPECT_LT(total_rows(make_plan(small(Architecture::llama), Extent::quick, 1)), 200);
 }
 
+// Beside a sequence without a window. Whole pages and parts of them are forgotten.
+TEST_P(EveryArchitecturesPlan, HasAWindowThatSlides) {
+  const Plan plan = make_plan(small(GetParam()), Extent::quick, 1);
+  const auto story = std::ranges::find(plan, "window", &Story::name);
+  ASSERT_NE(story, plan.end());
+  EXPECT_TRUE(story->limits.support_sliding_window);
+  Bookkeeping cache(story->limits);
+  Index fed = 0, other = 0;
+  std::set<Index> forgotten;
+  for (const Call& call : story->calls) {
+    const Index before = fed;
+    (void)cache.run(call);
+    for (std::size_t i = 0; i < call.ids.size(); ++i) (call.ids[i] == 0 ? fed : other) += call.lengths[i];
+    EXPECT_EQ(cache.length(0), std::min<Index>(fed, 8)) << call.label;
+    EXPECT_EQ(cache.length(1), other) << call.label;
+    forgotten.insert(fed - before);
+  }
+  EXPECT_GT(fed, 8);
+  EXPECT_TRUE(forgotten.contains(1));
+  EXPECT_GT(*forgotten.rbegin(), story->limits.page_size) << "more than a page at once";
+}
+
+// Prompts that end before, at and behind the end of a page.
+TEST_P(EveryArchitecturesPlan, EndsPromptsAroundTheEndOfAPage) {
+  const Plan plan = make_plan(small(GetParam()), Extent::quick, 1);
+  const auto story = std::ranges::find(plan, "pages", &Story::name);
+  ASSERT_NE(story, plan.end());
+  const Index page = story->limits.page_size;
+  EXPECT_EQ(story->calls.front().lengths, (std::vector<Index>{page - 1, page, page + 1}));
+  std::set<Index> sizes;
+  for (const Story& any : plan) sizes.insert(any.limits.page_size);
+  EXPECT_GE(sizes.size(), 4U) << "1 and 16 among them";
+  EXPECT_TRUE(sizes.contains(1) && sizes.contains(16));
+}
+
+TEST_P(EveryArchitecturesPlan, PadsWhereRowsMayBePadded) {
+  const ModelConfig config = small(GetParam());
+  Index padded = 0;
+  for (const Story& story : make_plan(config, Extent::full, 1)) {
+    for (const Call& call : story.calls) {
+      EXPECT_EQ(call.padding > 0, call.input_shape(config.hidden_size)[1] > call.rows() && call.rows() > 1);
+      if (call.padding == 0) continue;
+      ++padded;
+      EXPECT_EQ(call.input_shape(config.hidden_size), (Shape{1, call.rows() + call.padding, config.hidden_size}));
+    }
+  }
+  EXPECT_GE(padded, 2);
+}
+
 TEST(FullPlan, BeginsWithTheQuickOneAndCrossesTheBorderOfScaling) {
   const ModelConfig config = small(Architecture::llama);
   const Plan quick = make_plan(config, Extent::quick, 1), full = make_plan(config, Extent::full, 1);
-  EXPECT_EQ(plan_json(Plan(full.begin(), full.begin() + 3)), plan_json(quick));
+  EXPECT_EQ(plan_json(Plan(full.begin(), full.begin() + static_cast<std::ptrdiff_t>(quick.size()))), plan_json(quick));
   EXPECT_GT(total_rows(full), 3 * total_rows(quick));
   EXPECT_GT(largest_call(full), config.rope.original_max_positions);
 }
@@ -166,13 +218,13 @@ TEST(Plans, RefusePromptsThatDoNotFit) {
 
 TEST(WithMethods, KeepsWhatComesBeforeTheLastOfThem) {
   const Plan plan = make_plan(small(Architecture::llama), Extent::quick, 1);
-  const Method decode[] = {Method::batch_decode};
-  const Plan out = with_methods(plan, decode);
-  ASSERT_EQ(out.size(), 1U);  // the batch's story alone
+  const Method verify[] = {Method::batch_verify_to_last_hidden_states};
+  const Plan out = with_methods(plan, verify);
+  ASSERT_EQ(out.size(), 1U);  // the batch's story alone, without its last call
   EXPECT_EQ(out[0].name, "batch");
-  EXPECT_EQ(out[0].calls.back().method, Method::batch_decode);
+  EXPECT_EQ(out[0].calls.back().method, Method::batch_verify_to_last_hidden_states);
   EXPECT_EQ(out[0].calls.front().method, Method::batch_prefill);
-  EXPECT_EQ(out[0].calls.size(), 3U);
+  EXPECT_EQ(out[0].calls.size(), plan[1].calls.size() - 1);
   expect_runs(out, small(Architecture::llama));
   std::vector<Method> all;
   for (const Method method : methods_of(plan)) all.push_back(method);
@@ -222,128 +274,6 @@ TEST(Calls, KnowTheirShapesAndRows) {
   EXPECT_EQ(with(Method::batch_verify).result_rows(), (Rows{0, 1, 2}));
   EXPECT_EQ(with(Method::prefill_to_last_hidden_states).result_rows(), (Rows{0, 1, 2}));
   EXPECT_EQ(call.row_sequences(), (std::vector<Index>{0, 0, 1}));
-}
-
-// ---- as text ----
-
-TEST(PlanText, GivesBackThePlan) {
-  for (const Architecture architecture : kArchitectures) {
-    const Plan plan = make_plan(small(architecture), Extent::full, 3);
-    const Plan back = parse_plan(plan_json(plan).dump(), "here");
-    EXPECT_EQ(plan_json(back), plan_json(plan));
-    ASSERT_EQ(back.size(), plan.size());
-    for (std::size_t s = 0; s < plan.size(); ++s) {
-      EXPECT_EQ(back[s].name, plan[s].name);
-      EXPECT_EQ(back[s].limits.max_total_seq_len, plan[s].limits.max_total_seq_len);
-      EXPECT_EQ(back[s].limits.page_size, plan[s].limits.page_size);
-      ASSERT_EQ(back[s].calls.size(), plan[s].calls.size());
-      for (std::size_t c = 0; c < plan[s].calls.size(); ++c) {
-        const Call &a = back[s].calls[c], &b = plan[s].calls[c];
-        EXPECT_EQ(a.label, b.label);
-        EXPECT_EQ(a.method, b.method);
-        EXPECT_EQ(a.ids, b.ids);
-        EXPECT_EQ(a.lengths, b.lengths);
-        EXPECT_EQ(a.tokens, b.tokens);
-        EXPECT_EQ(a.tree_parents, b.tree_parents);
-        EXPECT_EQ(a.logit_positions, b.logit_positions);
-        ASSERT_EQ(a.before.size(), b.before.size());
-        for (std::size_t o = 0; o < a.before.size(); ++o) {
-          EXPECT_EQ(a.before[o].kind, b.before[o].kind);
-          EXPECT_EQ(a.before[o].id, b.before[o].id);
-          EXPECT_EQ(a.before[o].child, b.before[o].child);
-          EXPECT_EQ(a.before[o].number, b.before[o].number);
-        }
-      }
-    }
-  }
-}
-
-// A call's object in place of the first one of a plan's text.
-std::string with_call(const std::string& pointer, const nlohmann::json& value) {
-  nlohmann::json plan =
-      nlohmann::json::parse(plan_json(make_plan(small(Architecture::llama), Extent::quick, 1)).dump());
-  nlohmann::json& call = plan["stories"][0]["calls"][0];
-  if (value.is_discarded()) {
-    call.erase(pointer);
-  } else {
-    call[pointer] = value;
-  }
-  return plan.dump();
-}
-
-TEST(PlanText, ThatIsNoneIsRefusedInOneLine) {
-  using nlohmann::json;
-  const json absent = json(json::value_t::discarded);
-  std::vector<std::string> texts = {"",
-                                    "{",
-                                    "[]",
-                                    "null",
-                                    "7",
-                                    "{}",
-                                    R"({"stories": 3})",
-                                    R"({"stories": [3]})",
-                                    R"({"stories": [{"name": "a"}]})",
-                                    R"({"stories": [{"name": "a", "limits": {}, "calls": []}]})",
-                                    R"({"stories": [], "stories": []})",
-                                    std::string(100000, '['),
-                                    "{\"stories\": \xff}"};
-  for (const char* field : {"label", "method", "before", "ids", "lengths", "tokens"}) {
-    texts.push_back(with_call(field, absent));
-    texts.push_back(with_call(field, 3.5));
-    texts.push_back(with_call(field, {{"a", "b"}}));
-  }
-  texts.push_back(with_call("method", "prefil"));
-  texts.push_back(with_call("method", "prefill\n\x1b[31m"));
-  texts.push_back(with_call("lengths", {-19}));
-  texts.push_back(with_call("lengths", {18}));
-  texts.push_back(with_call("lengths", {0, 19}));
-  texts.push_back(with_call("lengths", {std::numeric_limits<Index>::max(), 19}));
-  texts.push_back(with_call("ids", json::array()));
-  texts.push_back(with_call("ids", {0, 1}));
-  texts.push_back(with_call("tokens", json::array()));
-  texts.push_back(with_call("tokens", "no numbers"));
-  texts.push_back(with_call("tree_parents", "no numbers"));
-  texts.push_back(with_call("logit_positions", {{"a", 1}}));
-  texts.push_back(with_call("before", {{{"operation", "explode"}, {"sequence", 0}}}));
-  texts.push_back(with_call("before", {{{"operation", "add"}}}));
-  for (const std::string& text : texts) {
-    const Error error = error_of([&] { (void)parse_plan(text, "golden.h5"); });
-    EXPECT_EQ(error.code(), "golden.format") << text.substr(0, 300);
-    EXPECT_EQ(error.kind(), ErrorKind::request);
-    EXPECT_THAT(error.message(), ::testing::StartsWith("golden.h5: "));
-  }
-}
-
-// Numbers are not cut to what a token's type holds.
-TEST(PlanText, WithTokensBeyondTheirTypeIsRefused) {
-  std::vector<double> fractions(19, 1.5);
-  std::vector<Index> large(19, Index{1} << 32);
-  for (const nlohmann::json& tokens : {nlohmann::json(large), nlohmann::json(fractions)}) {
-    EXPECT_EQ(error_of([&] { (void)parse_plan(with_call("tokens", tokens), "golden.h5"); }).code(), "golden.format");
-  }
-}
-
-TEST(ArithmeticText, GivesBackTheArithmetic) {
-  const backends::Arithmetic mixed{.weights = DType::bf16,
-                                   .activations = DType::f32,
-                                   .kv_cache = DType::f16,
-                                   .logits = DType::f64,
-                                   .product_inputs = DType::bf16,
-                                   .attention_inputs = DType::f16,
-                                   .accumulation = DType::f32,
-                                   .f32_rope_angles = true};
-  for (const backends::Arithmetic& arithmetic : {mixed, backends::Arithmetic{}}) {
-    EXPECT_EQ(parse_arithmetic(arithmetic_json(arithmetic).dump(), "here"), arithmetic);
-  }
-  nlohmann::json text = nlohmann::json::parse(arithmetic_json(mixed).dump());
-  for (const auto& field : text.items()) {
-    nlohmann::json wrong = text;
-    wrong[field.key()] = "f12";
-    const Error error = error_of([&] { (void)parse_arithmetic(wrong.dump(), "here"); });
-    EXPECT_EQ(error.code(), "golden.format") << field.key();
-    wrong.erase(field.key());
-    EXPECT_EQ(error_of([&] { (void)parse_arithmetic(wrong.dump(), "here"); }).code(), "golden.format");
-  }
 }
 
 }  // namespace

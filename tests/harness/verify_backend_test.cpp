@@ -3,13 +3,17 @@
 #include "harness/verify_backend.h"
 
 #include <algorithm>
+#include <map>
+#include <set>
 
 #include <gmock/gmock.h>
 
 #include "harness/reference_backend.h"
 #include "models/presets.h"
 #include "models/synthetic.h"
+#include "models/tensor_inventory.h"
 #include "reference/rope.h"
+#include "tests/harness/around.h"
 #include "tests/harness/wrong_backend.h"
 
 namespace mlbench::harness {
@@ -33,6 +37,15 @@ class VerifyBackend : public ::testing::Test {
     options.run.threads = 1;
     return verify_backend(model, backend, make_plan(config, Extent::quick, 1), options, workers_);
   }
+  // In f32; the first two stories of the plan, or cases.
+  BackendVerification run(const Model& model, backends::Backend& backend, std::span<const VerifyCase> cases = {}) {
+    BackendOptions options;
+    options.run = {.dtype = DType::f32, .threads = 1};
+    if (!cases.empty()) return verify_backend(model, backend, cases, options, workers_);
+    Plan plan = make_plan(model.config, Extent::quick, 1);
+    plan.resize(2);
+    return verify_backend(model, backend, plan, options, workers_);
+  }
 
   Workers workers_{2};
 };
@@ -50,6 +63,11 @@ TEST_P(EveryArchitecture, TheReferencePassesItsOwnVerification) {
   const BackendVerification result = verify(small(GetParam()), *backend, DType::f64);
   EXPECT_EQ(result.error, "");
   EXPECT_TRUE(result.passed());
+  EXPECT_TRUE(result.unsupported.empty());
+  EXPECT_TRUE(result.untrusted.empty());
+  EXPECT_TRUE(std::ranges::any_of(  // keys that are rotated where they stand now
+      result.checks,
+      [](const TapCheck& check) { return check.call == "window/3 prefill" && check.kind == "attn.probs"; }));
   // Every tap of every call, in both modes.
   for (const VerifyMode mode : {VerifyMode::isolated, VerifyMode::chained}) {
     for (const TapId id : all_taps(small(GetParam()))) {
@@ -145,12 +163,98 @@ TEST_F(VerifyBackend, WhatTheBackendThrowsIsItsErrorAndWhatItLacksIsListed) {
   const BackendVerification result = verify(small(Architecture::llama), *backend, DType::f32);
   EXPECT_THAT(result.error, HasSubstr("the device fell off the bus"));
   EXPECT_FALSE(result.passed());
-  ASSERT_EQ(result.unsupported.size(), 1U);
+  ASSERT_EQ(result.unsupported.size(), 2U);  // and the story with a window
   EXPECT_EQ(result.unsupported[0].what, "isolated mode");
   EXPECT_EQ(result.unsupported[0].reason, "it keeps its layers to itself");
   EXPECT_TRUE(std::ranges::all_of(result.checks, [](const TapCheck& check) {
     return check.mode == VerifyMode::chained && check.call == "single/0 prefill" && check.passed;
   }));
+}
+
+// ---- what passed and means nothing ----
+
+std::set<std::string> untrusted_codes(const BackendVerification& result) {
+  std::set<std::string> out;
+  for (const Finding& finding : result.untrusted) out.insert(finding.code);
+  return out;
+}
+
+// Weights that are all zero: logits are, whatever is asked.
+TEST_F(VerifyBackend, OfAModelThatIsDeafIsNotTrusted) {
+  const ModelConfig config = small(Architecture::llama);
+  Model model = make_synthetic(config, DType::f32, 1, workers_);
+  const auto zeros =
+      std::make_shared<std::vector<float>>(static_cast<std::size_t>(config.vocab_size * config.hidden_size));
+  const auto weights = std::make_shared<Weights>(*model.weights);
+  weights->keep(model.weights);
+  weights->keep(zeros);
+  weights->put(kLmHeadName, {.dtype = DType::f32,
+                             .rows = config.vocab_size,
+                             .cols = config.hidden_size,
+                             .data = reinterpret_cast<const std::byte*>(zeros->data())});
+  model.weights = weights;
+  const BackendVerification result = run(model, *test::cpu_backend());
+  EXPECT_EQ(result.error, "");
+  EXPECT_EQ(result.first_failure(), nullptr);
+  EXPECT_THAT(untrusted_codes(result), ::testing::Contains("untrusted.deaf"));
+  EXPECT_EQ(result.verdict(), BackendVerification::Verdict::untrusted);
+}
+
+// Logits of its own making: each stays the same, whatever is asked. That also strays.
+class Constant final : public test::SessionAround {
+ public:
+  using SessionAround::SessionAround;
+  void forward(backends::Method method, const ConstTensorView& x, std::span<const std::int32_t> positions,
+               backends::KvCache& cache, const TensorView& out, backends::TapSink* taps) override {
+    SessionAround::forward(method, x, positions, cache, out, taps);
+    if (!backends::returns_hidden(method)) std::ranges::fill(test::floats(out), 0.5F);
+  }
+};
+
+TEST_F(VerifyBackend, OfABackendThatAnswersTheSameToEverythingIsNotTrusted) {
+  const ModelConfig config = small(Architecture::phi);
+  const BackendVerification result =
+      run(make_synthetic(config, DType::f32, 1, workers_), *test::cpu_with_session<Constant>());
+  EXPECT_THAT(untrusted_codes(result), ::testing::Contains("untrusted.constant"));
+  EXPECT_EQ(result.verdict(), BackendVerification::Verdict::failed);
+}
+
+// A backend that declares sums in bf16: so much is forgiven that nothing can be found.
+class DeclaresTooMuch final : public test::SessionAround {
+ public:
+  using SessionAround::SessionAround;
+  [[nodiscard]] backends::Arithmetic arithmetic() const override {
+    backends::Arithmetic out = SessionAround::arithmetic();
+    out.accumulation = DType::bf16;
+    return out;
+  }
+};
+
+TEST_F(VerifyBackend, WithLimitsLargerThanTheSignalIsNotTrusted) {
+  const Model model = make_synthetic(small(Architecture::llama), DType::f32, 1, workers_);
+  EXPECT_TRUE(run(model, *test::cpu_backend()).untrusted.empty());
+  const BackendVerification result = run(model, *test::cpu_with_session<DeclaresTooMuch>());
+  EXPECT_EQ(result.error, "");
+  EXPECT_EQ(result.first_failure(), nullptr);
+  EXPECT_EQ(untrusted_codes(result), std::set<std::string>{"untrusted.loose"});
+  EXPECT_EQ(result.verdict(), BackendVerification::Verdict::untrusted);
+}
+
+// ---- cases ----
+
+TEST_F(VerifyBackend, RunsEveryCaseThatTheBackendSupportsAndListsTheOthers) {
+  const ModelConfig config = small(Architecture::olmo);
+  std::vector<VerifyCase> cases = make_cases(config, {}, kInputs, 1);
+  const BackendVerification result = run(make_synthetic(config, DType::f32, 1, workers_), *test::cpu_backend(), cases);
+  EXPECT_EQ(result.error, "");
+  EXPECT_TRUE(result.passed());
+  std::set<std::string> unsupported;
+  for (const Unsupported& what : result.unsupported) unsupported.insert(what.what);
+  EXPECT_EQ(unsupported, (std::set<std::string>{"scaled-dynamic", "scaled-yarn", "scaled-longrope"}));
+  std::map<Inputs, std::set<VerifyMode>> modes;
+  for (const TapCheck& check : result.checks) modes[check.inputs].insert(check.mode);
+  EXPECT_EQ(modes[Inputs::exact], std::set<VerifyMode>{VerifyMode::exact});
+  EXPECT_EQ(modes[Inputs::adversarial], (std::set<VerifyMode>{VerifyMode::isolated, VerifyMode::chained}));
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "backends/registry.h"
 #include "core/error.h"
 #include "models/tensor_inventory.h"
+#include "tests/harness/around.h"
 
 namespace mlbench::harness::test {
 namespace {
@@ -48,43 +49,33 @@ class Changed final : public Around {
   Model changed_;
 };
 
-class Breaking final : public backends::Session {
+class Breaking final : public SessionAround {
  public:
-  explicit Breaking(std::unique_ptr<backends::Session> inner) : inner_(std::move(inner)) {}
-  [[nodiscard]] backends::Arithmetic arithmetic() const override { return inner_->arithmetic(); }
-  [[nodiscard]] backends::Support gives(Tap tap) const override { return inner_->gives(tap); }
+  using SessionAround::SessionAround;
   [[nodiscard]] backends::Support isolates_layers() const override {
     return backends::Support::no("it keeps its layers to itself");
   }
-  [[nodiscard]] std::unique_ptr<backends::KvCache> create_paged_kv_cache(const KvLimits& limits) override {
-    return inner_->create_paged_kv_cache(limits);
-  }
-  void embed(std::span<const std::int32_t> ids, const TensorView& out) override { inner_->embed(ids, out); }
-  void get_logits(const ConstTensorView& hidden, const TensorView& out) override { inner_->get_logits(hidden, out); }
-  void batch_select_last_hidden_states(const ConstTensorView& hidden, std::span<const std::int32_t> positions,
-                                       const TensorView& out) override {
-    inner_->batch_select_last_hidden_states(hidden, positions, out);
-  }
   void forward(backends::Method method, const ConstTensorView& x, std::span<const std::int32_t> positions,
                backends::KvCache& cache, const TensorView& out, backends::TapSink* taps) override {
-    if (++calls_ == 2) throw std::runtime_error("the device fell off the bus");
-    inner_->forward(method, x, positions, cache, out, taps);
-  }
-  void run_part(const backends::Part& part, const ConstTensorView& x, backends::KvCache& cache, const TensorView& out,
-                backends::TapSink* taps) override {
-    inner_->run_part(part, x, cache, out, taps);
+    // Forwards without taps are not counted: they fill caches before a run begins.
+    if (taps != nullptr && ++calls_ == 2) throw std::runtime_error("the device fell off the bus");
+    SessionAround::forward(method, x, positions, cache, out, taps);
   }
 
  private:
-  std::unique_ptr<backends::Session> inner_;
   int calls_ = 0;
 };
 
-class ThatBreaks final : public Around {
+class WithSession final : public Around {
  public:
+  explicit WithSession(AroundSession around) : around_(std::move(around)) {}
   [[nodiscard]] std::unique_ptr<backends::Session> load(const Model& model, const backends::RunConfig& run) override {
-    return std::make_unique<Breaking>(Around::load(model, run));
+    auto inner = Around::load(model, run);
+    return around_ ? around_(std::move(inner)) : std::move(inner);
   }
+
+ private:
+  AroundSession around_;
 };
 
 }  // namespace
@@ -93,7 +84,11 @@ std::unique_ptr<backends::Backend> with_changed_model(std::function<Model(const 
   return std::make_unique<Changed>(std::move(change));
 }
 
-std::unique_ptr<backends::Backend> that_breaks() { return std::make_unique<ThatBreaks>(); }
+std::unique_ptr<backends::Backend> that_breaks() { return cpu_with_session<Breaking>(); }
+
+std::unique_ptr<backends::Backend> cpu_backend(AroundSession around) {
+  return std::make_unique<WithSession>(std::move(around));
+}
 
 Model with_row_repeated(const Model& model, const std::string& tensor, Index row) {
   const WeightView from = model.weights->get(tensor);

@@ -15,7 +15,7 @@ namespace mlbench::harness::test {
 // The model with row `row` of a tensor replaced by the row after it.
 [[nodiscard]] Model with_row_repeated(const Model& model, const std::string& tensor, Index row);
 
-// The CPU backend whose forwards throw from the second call on.
+// The CPU backend whose forwards with taps throw from the second one on.
 [[nodiscard]] std::unique_ptr<backends::Backend> that_breaks();
 
 }  // namespace mlbench::harness::test

@@ -114,6 +114,81 @@ TEST(BackendText, OfDistancesToAGoldenSaysThatTheyAreNotJudged) {
   EXPECT_THAT(text, EndsWith("\npassed\n"));
 }
 
+TEST(BackendText, HasColumnsOfTheExactModeWhereThatWasRun) {
+  EXPECT_THAT(to_text(test::passed_run(), false), Not(HasSubstr("exact")));
+  const std::string text = to_text(test::full_run(), false);
+  EXPECT_THAT(line_that_starts(text, "tap "), MatchesRegex(".*chained +worst in +exact +worst in +checks.*"));
+  EXPECT_THAT(line_that_starts(text, "embed "), MatchesRegex("embed +0 +single/0 +- +0 +single/0 +2 +passed"));
+  EXPECT_THAT(line_that_starts(text, "attn.q "), MatchesRegex(".* limit 0 +single/0, layer 1 +4 +2 FAILED"));
+}
+
+TEST(BackendText, ShowsHowTheLogitsAgree) {
+  const std::string text = to_text(test::full_run(), false);
+  EXPECT_THAT(text, HasSubstr("logits against the reference's, 100 rows\n"
+                              "KL divergence   mean 1e-05, largest 0.25 nats in single/1 decode\n"
+                              "same top token  97 of 100 (2 more within the limits)\n"
+                              "top ten shared  99.5%\n"));
+  EXPECT_THAT(to_text(test::passed_run(), false), Not(HasSubstr("KL")));
+}
+
+TEST(BackendText, ShowsSchedulesAsASquare) {
+  const std::string text = to_text(test::full_run(), false);
+  EXPECT_THAT(text, HasSubstr("             whole   chunked  page size 1\n"
+                              "whole            .         =          0.5\n"
+                              "chunked          =         .     4 FAILED\n"
+                              "page size 1    0.5  4 FAILED            .\n"));
+  EXPECT_THAT(text,
+              HasSubstr("FAILED: chunked and page size 1: apart by up to 0.002, 4 of the limit; the first tap that "
+                        "differs is layers.1.attn.out, position 9\n"));
+  EXPECT_THAT(to_text(test::passed_run(), false), Not(HasSubstr("schedules")));
+}
+
+TEST(BackendText, ShowsInvariances) {
+  const std::string text = to_text(test::full_run(), false);
+  EXPECT_THAT(line_that_starts(text, "run to run"), MatchesRegex("run to run +yes +0 +passed"));
+  EXPECT_THAT(line_that_starts(text, "batch"), MatchesRegex("batch +no +1e-06 +layers.0.attn.q .* not required"));
+  EXPECT_THAT(line_that_starts(text, "taps on"), MatchesRegex("taps on = off +no +0.01 +logits .* FAILED"));
+}
+
+TEST(BackendText, GivesTheReasonsOfItsVerdict) {
+  const std::string text = to_text(test::full_run(), false);
+  EXPECT_THAT(text, HasSubstr("\nFAILED\nfault: memory.canary: single/0 prefill, logits: 4 bytes behind it changed\n"
+                              "what that means: mlbench --explain memory.canary\n"
+                              "untrusted: untrusted.loose: layers.0.attn.q: the limit is 3 times the signal\n"));
+  const std::string untrusted = to_text(test::untrusted_run(), false);
+  EXPECT_THAT(untrusted, EndsWith("\nUNTRUSTED\nuntrusted: untrusted.constant: two prompts gave equal logits\n"
+                                  "what that means: mlbench --explain untrusted.constant\n"));
+}
+
+TEST(BackendText, GroupsFailuresByCauseAndEndsWithTheFirst) {
+  const std::vector<std::string> lines = lines_of(to_text(test::full_run(), false));
+  ASSERT_GE(lines.size(), 4U);
+  EXPECT_EQ(lines[lines.size() - 4],
+            "isolated, exact attn.q: 2 checks failed in 1 layer (1), 1 call; it looks like: halves of a head are "
+            "swapped; first: layers.1.attn.q of single/0 prefill, 500");
+  EXPECT_EQ(lines[lines.size() - 3], "chained logits: 1 check failed, 1 call; first: logits of single/1 decode, 2");
+  EXPECT_THAT(lines[lines.size() - 2], StartsWith("first tap that strays: "));
+  EXPECT_THAT(lines[lines.size() - 1], StartsWith("again: "));
+}
+
+// Labels come from goldens, names from folders: a terminal must not obey them.
+TEST(BackendText, PassesNoControlCharactersOn) {
+  const std::string hostile = "a\x1b[2J\nFAILED\r\x07";
+  const BackendVerification runs[] = {test::run_full_of(hostile)};
+  for (const std::string& text : {to_text(runs[0], false), summary_text(runs, false)}) {
+    EXPECT_EQ(text.find_first_of("\x1b\r\x07"), std::string::npos);
+    EXPECT_THAT(lines_of(text), ::testing::Each(Not(StartsWith("FAILED\\x0d"))));
+  }
+}
+
+TEST(BackendText, SurvivesFiguresThatAreNone) {
+  for (const double figure : {kInf, -kInf, std::nan("")}) {
+    const std::string text = to_text(test::run_full_of(figure), false);
+    EXPECT_THAT(text, HasSubstr("KL divergence   mean not finite"));
+    EXPECT_THAT(line_that_starts(text, "embed "), HasSubstr("not finite"));
+  }
+}
+
 TEST(BackendText, IsColouredOnlyWhenAsked) {
   EXPECT_THAT(to_text(test::passed_run(), true), HasSubstr("\x1b[32mpassed\x1b[0m"));
   EXPECT_THAT(to_text(test::failed_run(), true), HasSubstr("\x1b[31mFAILED\x1b[0m"));
@@ -145,7 +220,7 @@ TEST(BackendJson, HoldsTheFieldsOfARun) {
   EXPECT_EQ(run["memory_bytes"], (json{{"estimate", 1000}, {"peak", 900}}));
   EXPECT_EQ(run["checks"], 5);
   EXPECT_EQ(run["failed"], 2);
-  EXPECT_EQ(run["worst_ratio"], (json{{"isolated", 500.0}, {"chained", 2.0}}));
+  EXPECT_EQ(run["worst_ratio"], (json{{"isolated", 500.0}, {"chained", 2.0}, {"exact", nullptr}}));
   EXPECT_EQ(run["again"], test::failed_run().again);
   EXPECT_EQ(run["error"], nullptr);
   EXPECT_EQ(run["golden"], nullptr);
@@ -205,6 +280,44 @@ TEST(BackendJson, HasAVerdictForEachRunAndOneForAll) {
   EXPECT_EQ(verdicts({passed, broken}), (Words{"failed", "passed", "error"}));
 }
 
+TEST(BackendJson, OfUntrustedRunsIsUntrustedUnlessOneFailed) {
+  const auto untrusted = test::untrusted_run(), passed = test::passed_run(), failed = test::failed_run();
+  EXPECT_EQ(json_of({untrusted})["runs"][0]["verdict"], "untrusted");
+  EXPECT_EQ(json_of({passed, untrusted})["verdict"], "untrusted");
+  EXPECT_EQ(json_of({passed, untrusted, failed})["verdict"], "failed");
+}
+
+TEST(BackendJson, HoldsWhatWasSeenOfTheRunAsAWhole) {
+  const json run = json_of({test::full_run()})["runs"][0];
+  EXPECT_EQ(run["faults"], (json::array({{{"code", "memory.canary"},
+                                          {"where", "single/0 prefill, logits"},
+                                          {"text", "4 bytes behind it changed"}}})));
+  EXPECT_EQ(run["untrusted"][0]["code"], "untrusted.loose");
+  EXPECT_EQ(run["logits"]["max_kl"], 0.25);
+  EXPECT_EQ(run["logits"]["close_top1"], 2);
+  EXPECT_EQ(run["schedules"].size(), 3U);
+  EXPECT_EQ(run["schedules"][2], (json{{"a", "chunked"},
+                                       {"b", "page size 1"},
+                                       {"bitwise", false},
+                                       {"max_difference", 2e-3},
+                                       {"ratio", 4.0},
+                                       {"first_tap", "layers.1.attn.out"},
+                                       {"position", 9},
+                                       {"verdict", "failed"}}));
+  EXPECT_EQ(run["schedules"][0]["first_tap"], nullptr);
+  EXPECT_EQ(run["invariances"][2]["property"], "taps on = off");
+  EXPECT_EQ(run["invariances"][2]["required"], true);
+  EXPECT_EQ(run["warnings"], json::array({"a tensor is not used"}));
+  ASSERT_EQ(run["causes"].size(), 2U);
+  EXPECT_EQ(run["causes"][0]["modes"], (json::array({"isolated", "exact"})));
+  EXPECT_EQ(run["causes"][0]["layers"], json::array({1}));
+  EXPECT_EQ(run["causes"][0]["first"], run["first_failure"]);
+  EXPECT_EQ(run["failures"][2]["inputs"], "exact");
+  EXPECT_EQ(run["failures"][2]["guess"], "halves of a head are swapped");
+  EXPECT_EQ(run["failures"][2]["ratio"], nullptr);
+  EXPECT_EQ(json_of({test::passed_run()})["runs"][0]["logits"], nullptr);
+}
+
 TEST(BackendJson, ListsNoMoreThanAHundredFailuresAndCountsAll) {
   std::vector<TapCheck> checks;
   for (Index layer = 0; layer < 130; ++layer) {
@@ -218,9 +331,7 @@ TEST(BackendJson, ListsNoMoreThanAHundredFailuresAndCountsAll) {
 
 // Paths are bytes, JSON is UTF-8.
 TEST(BackendJson, SurvivesTextThatIsNotUtf8) {
-  BackendVerification run = test::broken_run();
-  run.model = "folder \xff\xfe";
-  const nlohmann::ordered_json out = to_json(std::vector<BackendVerification>{run});
+  const nlohmann::ordered_json out = to_json(std::vector{test::run_full_of("folder \xff\xfe")});
   const std::string text = out.dump(2, ' ', false, json::error_handler_t::replace);
   EXPECT_TRUE(json::accept(text));
 }

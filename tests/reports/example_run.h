@@ -84,4 +84,75 @@ inline constexpr auto kChained = VerifyMode::chained;
   return run;
 }
 
+inline constexpr auto kExact = VerifyMode::exact;
+
+// With something in every field. Failed, for many reasons.
+[[nodiscard]] inline BackendVerification full_run() {
+  BackendVerification run = failed_run();
+  TapCheck beyond_zero = failing(kExact, "single/0 prefill", "attn.q", 1, std::numeric_limits<double>::infinity());
+  beyond_zero.inputs = Inputs::exact;
+  beyond_zero.error = 0.125;
+  beyond_zero.limit = 0.0;
+  beyond_zero.guess = run.checks[2].guess = "halves of a head are swapped";
+  run.checks.push_back(beyond_zero);
+  run.checks.push_back(passing(kExact, "single/0 prefill", "embed", -1, 0.0));
+  run.golden = "golden.h5";
+  run.distances = {{"attn.q", 0.0123, "prefill"}};
+  run.faults = {{"memory.canary", "single/0 prefill, logits", "4 bytes behind it changed"}};
+  run.untrusted = {{"untrusted.loose", "layers.0.attn.q", "the limit is 3 times the signal"}};
+  run.logits = LogitsAgreement{100, 1e-5, 0.25, "single/1 decode", 97, 2, 0.995};
+  run.schedules = {{"whole", "chunked", true, 0.0, 0.0, "", -1, true},
+                   {"whole", "page size 1", false, 1e-3, 0.5, "layers.0.attn.out", 3, true},
+                   {"chunked", "page size 1", false, 2e-3, 4.0, "layers.1.attn.out", 9, false}};
+  run.invariances = {{"run to run", true, true, 0.0, "", ""},
+                     {"batch", false, false, 1e-6, "layers.0.attn.q", "single/0 prefill"},
+                     {"taps on = off", false, true, 1e-2, "logits", "single/1 decode"}};
+  run.unsupported = {{"sliding windows", "no kernel for them"}};
+  run.warnings = {"a tensor is not used"};
+  return run;
+}
+
+// Nothing failed, and that shows nothing.
+[[nodiscard]] inline BackendVerification untrusted_run() {
+  BackendVerification run = passed_run();
+  run.untrusted = {{"untrusted.constant", "", "two prompts gave equal logits"}};
+  return run;
+}
+
+// The same text wherever text may stand.
+[[nodiscard]] inline BackendVerification run_full_of(const std::string& text) {
+  BackendVerification run = full_run();
+  run.model = run.architecture = run.backend = run.version = run.device = run.dtype = text;
+  run.golden = run.again = run.error = text;
+  run.arithmetic = {{text, text}};
+  for (TapCheck& check : run.checks) {
+    check.call = check.method = check.tap = check.kind = text;
+    check.guess = check.passed ? "" : text;
+    if (check.worst) check.worst->element = text;
+  }
+  run.distances = {{text, 1.0, text}};
+  run.faults = run.untrusted = {{text, text, text}};
+  run.logits->max_kl_call = text;
+  for (ScheduleComparison& pair : run.schedules) pair.first_tap = text;
+  run.schedules[0].a = run.schedules[1].a = text;
+  for (Invariance& i : run.invariances) i.property = i.first_tap = i.call = text;
+  run.unsupported = {{text, text}};
+  run.warnings = {text};
+  return run;
+}
+
+// With a figure that is none wherever one may stand.
+[[nodiscard]] inline BackendVerification run_full_of(double figure) {
+  BackendVerification run = full_run();
+  for (TapCheck& check : run.checks) {
+    check.ratio = check.error = check.limit = figure;
+    if (check.worst) check.worst->expected = check.worst->computed = figure;
+  }
+  run.distances = {{"attn.q", figure, "prefill"}};
+  run.logits->mean_kl = run.logits->max_kl = run.logits->mean_top10_overlap = figure;
+  for (ScheduleComparison& pair : run.schedules) pair.max_difference = pair.ratio = figure;
+  for (Invariance& i : run.invariances) i.max_difference = figure;
+  return run;
+}
+
 }  // namespace mlbench::reports::test

@@ -1,7 +1,9 @@
 // JUnit reports, read back with a parser and held against the schema.
 #include "reports/junit.h"
 
+#include <cmath>
 #include <cstdlib>
+#include <set>
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -43,17 +45,11 @@ class JUnit : public ::testing::Test {
 };
 
 std::vector<BackendVerification> all_kinds() {
-  return {test::passed_run(), test::failed_run(), test::unsupported_run(), test::broken_run()};
+  return {test::passed_run(), test::failed_run(),    test::unsupported_run(),
+          test::broken_run(), test::untrusted_run(), test::full_run()};
 }
 
-std::vector<BackendVerification> hostile() {
-  BackendVerification run = test::failed_run();
-  run.model = run.version = run.architecture = run.backend = run.dtype = kHostile;
-  run.checks[2].call = run.checks[2].worst->element = kHostile;
-  run.unsupported = {{kHostile, kHostile}};
-  run.error = kHostile;
-  return {run};
-}
+std::vector<BackendVerification> hostile() { return {test::run_full_of(kHostile)}; }
 
 TEST_F(JUnit, HasASuiteForEachRunAndACaseForEachModeMethodAndLayer) {
   const pugi::xml_node suites = parse({test::passed_run()});
@@ -78,11 +74,11 @@ TEST_F(JUnit, CountsAddUp) {
     expect_counts(suite, "testcase");
     ++runs;
   }
-  EXPECT_EQ(runs, 4);
+  EXPECT_EQ(runs, 6);
   expect_counts(suites, "testsuite/testcase");
-  EXPECT_EQ(suites.attribute("failures").as_int(), 2);
+  EXPECT_EQ(suites.attribute("failures").as_int(), 10);  // 2, and 1 without trust, and 7 of the run that has all
   EXPECT_EQ(suites.attribute("errors").as_int(), 1);
-  EXPECT_EQ(suites.attribute("skipped").as_int(), 1);
+  EXPECT_EQ(suites.attribute("skipped").as_int(), 2);
 }
 
 TEST_F(JUnit, AFailureSaysWhereAndByHowMuch) {
@@ -117,6 +113,63 @@ TEST_F(JUnit, IsDeclaredAsUtf8AndIsIt) {
   EXPECT_THAT(text_, HasSubstr("encoding=\"UTF-8\""));
   EXPECT_THAT(text_, HasSubstr("caf\xc3\xa9"));
   EXPECT_THAT(text_, Not(HasSubstr("\xff")));
+}
+
+TEST_F(JUnit, HasACaseForEachFindingScheduleAndInvariance) {
+  const pugi::xml_node suite = parse({test::full_run()}).child("testsuite");
+  const auto outcome = [&](const std::string& name) {
+    const pugi::xml_node node = suite.find_child_by_attribute("testcase", "name", name.c_str());
+    if (!node) return std::string("absent");
+    return std::string(node.child("failure") ? node.child("failure").attribute("type").value() : "passed");
+  };
+  EXPECT_EQ(outcome("exact prefill layer 1"), "bound");
+  EXPECT_EQ(outcome("exact prefill outside the layers"), "passed");
+  EXPECT_EQ(outcome("fault memory.canary single/0 prefill, logits"), "memory.canary");
+  EXPECT_EQ(outcome("untrusted untrusted.loose layers.0.attn.q"), "untrusted.loose");
+  EXPECT_EQ(outcome("schedule whole / chunked"), "passed");
+  EXPECT_EQ(outcome("schedule whole / page size 1"), "passed");
+  EXPECT_EQ(outcome("schedule chunked / page size 1"), "schedule");
+  EXPECT_EQ(outcome("invariance run to run"), "passed");
+  EXPECT_EQ(outcome("invariance batch"), "passed");  // does not hold and need not
+  EXPECT_EQ(outcome("invariance taps on = off"), "invariance");
+}
+
+TEST_F(JUnit, OfAFailureSaysWhatItLooksLike) {
+  const pugi::xml_node suite = parse({test::full_run()}).child("testsuite");
+  EXPECT_THAT(suite.select_node("testcase/failure").node().attribute("message").value(),
+              HasSubstr("; it looks like: halves of a head are swapped"));
+}
+
+TEST_F(JUnit, HasTheFiguresOfARunAsProperties) {
+  const pugi::xml_node properties = parse({test::full_run()}).child("testsuite").child("properties");
+  const auto value = [&](const char* name) {
+    return std::string(properties.find_child_by_attribute("property", "name", name).attribute("value").value());
+  };
+  EXPECT_EQ(value("verdict"), "failed");
+  EXPECT_EQ(value("seed"), "7");
+  EXPECT_EQ(value("worst_ratio.isolated"), "500");
+  EXPECT_EQ(value("worst_ratio.exact"), "limit 0");
+  EXPECT_EQ(value("logits.max_kl"), "0.25");
+  EXPECT_EQ(value("logits.same_top1"), "97");
+  EXPECT_EQ(value("logits.mean_top10_overlap"), "0.995");
+}
+
+// Readers tell cases apart by their names.
+TEST_F(JUnit, NamesNoTwoCasesAlike) {
+  BackendVerification run = test::full_run();
+  run.faults.push_back(run.faults.front());
+  const pugi::xml_node suite = parse({run}).child("testsuite");
+  std::set<std::string> names;
+  for (const pugi::xml_node& node : suite.children("testcase"))
+    EXPECT_TRUE(names.insert(node.attribute("name").value()).second) << node.attribute("name").value();
+}
+
+TEST_F(JUnit, SurvivesFiguresThatAreNone) {
+  for (const double figure : {std::numeric_limits<double>::infinity(), std::nan("")}) {
+    const pugi::xml_node suites = parse({test::run_full_of(figure)});
+    expect_counts(suites, "testsuite/testcase");
+    EXPECT_THAT(text_, HasSubstr("name=\"logits.mean_kl\" value=\"not finite\""));
+  }
 }
 
 TEST_F(JUnit, OfNoRunsIsAnEmptyReport) {

@@ -1,0 +1,289 @@
+#include "harness/schedules.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <numeric>
+
+#include <fmt/format.h>
+
+#include "harness/chained_reference.h"
+#include "harness/dirty_cache.h"
+
+namespace mlbench::harness {
+namespace {
+
+using backends::Method;
+using Kind = CacheOperation::Kind;
+using Ids = std::vector<std::int32_t>;
+using Row = std::vector<double>;
+// A tap's row of the sequence's token at a position; heads side by side.
+using RowsByTap = std::map<std::pair<Index, Tap>, std::map<Index, Row>>;
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr Index kLength = 21;  // across a border of pages of 16
+constexpr SeqId kOther = 2, kThird = 9;
+
+class ScheduleWriter {
+ public:
+  ScheduleWriter(std::string name, const Ids& tokens, Index page_size) : tokens_(tokens) {
+    story_.name = std::move(name);
+    story_.limits = {.max_batch_size = 3,
+                     .max_total_seq_len = 4 * kLength + 6 * page_size,
+                     .prefill_chunk_size = 3 * kLength,
+                     .page_size = page_size};
+  }
+
+  ScheduleWriter& before(CacheOperation operation) {
+    before_.push_back(operation);
+    return *this;
+  }
+
+  // The next `count` tokens of our sequence, after those of others in the same call.
+  ScheduleWriter& call(Method method, Index count, const std::vector<std::pair<SeqId, Index>>& others = {}) {
+    Call call;
+    call.label = fmt_label();
+    call.before = std::exchange(before_, {});
+    call.method = method;
+    for (const auto& [id, length] : others) {
+      call.ids.push_back(id);
+      call.lengths.push_back(length);
+      for (Index i = 0; i < length; ++i)
+        call.tokens.push_back(tokens_[static_cast<std::size_t>((i * 5 + id) % kLength)]);
+    }
+    if (count > 0) {
+      call.ids.push_back(kOwnSequence);
+      call.lengths.push_back(count);
+      for (Index i = 0; i < count; ++i) call.tokens.push_back(tokens_[static_cast<std::size_t>(next_++)]);
+    }
+    if (method == Method::batch_prefill) call.logit_positions = {static_cast<std::int32_t>(call.rows() - 1)};
+    story_.calls.push_back(std::move(call));
+    return *this;
+  }
+
+  ScheduleWriter& chain() {  // the call just written, as a token tree without branches
+    std::vector<Index> parents(story_.calls.back().tokens.size());
+    std::iota(parents.begin(), parents.end(), Index{-1});
+    story_.calls.back().tree_parents = std::move(parents);
+    return *this;
+  }
+
+  // Tokens of ours that came with another sequence, before a fork.
+  ScheduleWriter& skip(Index count) {
+    next_ += count;
+    return *this;
+  }
+
+  Story finish() { return std::move(story_); }
+
+ private:
+  [[nodiscard]] std::string fmt_label() const { return fmt::format("{}/{}", story_.name, story_.calls.size()); }
+
+  const Ids& tokens_;
+  Story story_;
+  std::vector<CacheOperation> before_;
+  Index next_ = 0;
+};
+
+CacheOperation add(SeqId id) { return {Kind::add, id, 0, 0, 0}; }
+
+Ids tokens_of(const ModelConfig& config, std::uint64_t seed) {
+  Ids tokens = make_plan(config, Extent::quick, seed).front().calls.front().tokens;  // scattered, both ends first
+  while (static_cast<Index>(tokens.size()) < kLength) tokens.push_back(tokens[tokens.size() / 2]);
+  tokens.resize(static_cast<std::size_t>(kLength));
+  return tokens;
+}
+
+bool cuts_matter(const ModelConfig& config) {
+  return config.rope.kind == RopeKind::dynamic || config.rope.kind == RopeKind::longrope;
+}
+
+// ---- running one ----
+
+// The rows of a tap that belong to our sequence, under their positions.
+void take_rows(const Call& call, TapLayout layout, const ref::Tensor& tap, const std::vector<std::int32_t>& positions,
+               std::map<Index, Row>& out) {
+  if (layout == TapLayout::probs) return;  // as long as the longest sequence of the call
+  const std::vector<Index> sequences = call.row_sequences();
+  const Index rows = call.rows(), heads = layout == TapLayout::heads ? tap.dim(0) : 1;
+  for (Index t = 0; t < rows; ++t) {
+    const auto i = static_cast<std::size_t>(t);
+    if (call.ids[static_cast<std::size_t>(sequences[i])] != kOwnSequence) continue;
+    Row& row = out[positions[i]];
+    row.clear();
+    for (Index h = 0; h < heads; ++h) {
+      const auto part = tap.row(h * rows + t);
+      row.insert(row.end(), part.begin(), part.end());
+    }
+  }
+}
+
+struct Run {
+  RowsByTap rows;
+  HostTensor last;  // the last call's result
+};
+
+Run run_story(const Story& story, const ModelConfig& config, backends::Session& session, bool taps,
+              const FaultReport& fault) {
+  Run out;
+  const auto cache = session.create_paged_kv_cache(story.limits);
+  make_dirty(config, story.limits, session, *cache, fault);
+  const std::vector<TapSpec> specs = tap_specs(config);
+  for (const Call& call : story.calls) {
+    const GivenTaps given = run_call(call, config, session, *cache, {.taps = taps, .fault = fault});
+    for (const TapId id : all_taps(config)) {
+      const HostTensor* tap = given.find(id);
+      if (tap == nullptr || id.tap == Tap::logits) continue;
+      take_rows(call, spec_of(specs, id.tap).layout, tap->widened(), given.positions(), out.rows[{id.layer, id.tap}]);
+    }
+    out.last = *given.find({Tap::logits, -1});
+  }
+  const ref::Tensor logits = out.last.widened();
+  const auto last = logits.row(logits.rows() - 1);
+  out.rows[{-1, Tap::logits}][kLength - 1] = Row(last.begin(), last.end());
+  return out;
+}
+
+// The limit of each row of each tap in the first schedule: exact values do not depend on which it is.
+std::map<std::pair<Index, Tap>, std::map<Index, double>> limits_of(const Story& story, const ref::Reference& reference,
+                                                                   const ErrorModel& errors, std::uint64_t seed) {
+  std::map<std::pair<Index, Tap>, std::map<Index, double>> out;
+  ChainedReference chain(reference, errors.model(), errors, seed, story.limits, kMoved);
+  for (const Call& call : story.calls) {
+    chain.run(call, [&](TapId id, const TapRows& at, const ref::Tensor&, const std::vector<double>& limits) {
+      for (std::size_t t = 0; t < limits.size(); ++t) out[{id.layer, id.tap}][at.positions[t]] = limits[t];
+    });
+  }
+  return out;
+}
+
+// ---- comparing two ----
+
+struct Difference {
+  double largest = 0.0, ratio = 0.0;
+  std::string first_tap;
+  Index position = -1;
+};
+
+double largest_difference(const Row& a, const Row& b) {
+  double out = 0.0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (a[i] == b[i] || (std::isnan(a[i]) && std::isnan(b[i]))) continue;
+    const double apart = std::fabs(a[i] - b[i]);
+    if (std::isnan(apart)) return kInfinity;
+    out = std::max(out, apart);
+  }
+  return out;
+}
+
+template <class Limits>
+Difference difference(const RowsByTap& a, const RowsByTap& b, const ModelConfig& config, const Limits& limits) {
+  Difference out;
+  for (const TapId id : all_taps(config)) {
+    const auto in_a = a.find({id.layer, id.tap}), in_b = b.find({id.layer, id.tap});
+    if (in_a == a.end() || in_b == b.end()) continue;
+    for (const auto& [position, row] : in_a->second) {
+      const auto other = in_b->second.find(position);
+      if (other == in_b->second.end() || row == other->second) continue;
+      const double apart = largest_difference(row, other->second);
+      if (apart == 0.0) continue;
+      if (out.first_tap.empty()) {
+        out.first_tap = to_string(id);
+        out.position = position;
+      }
+      out.largest = std::max(out.largest, apart);
+      const double limit = 2.0 * limits(id, position);
+      const double ratio = apart / limit;  // infinite where the limit is 0
+      out.ratio = std::max(out.ratio, ratio);
+    }
+  }
+  return out;
+}
+
+Invariance invariance(const char* property, const Difference& d, bool required) {
+  Invariance out{.property = property, .holds = d.first_tap.empty(), .required = required};
+  out.max_difference = d.largest;
+  out.first_tap = d.first_tap;
+  return out;
+}
+
+}  // namespace
+
+Plan make_schedules(const ModelConfig& config, std::uint64_t seed) {
+  const Ids tokens = tokens_of(config, seed);
+  if (longest_sequence(config) < kLength + 1) return {};
+  const auto writer = [&](const char* name, Index page_size = 16) { return ScheduleWriter(name, tokens, page_size); };
+  const CacheOperation own = add(kOwnSequence);
+  Plan plan;
+  plan.push_back(writer("whole").before(own).call(Method::prefill, kLength).finish());
+  plan.push_back(writer("batched")
+                     .before(add(kOther))
+                     .before(own)
+                     .before(add(kThird))
+                     .call(Method::batch_prefill, kLength, {{kOther, 13}, {kThird, 2}})
+                     .finish());
+  plan.push_back(writer("verified").before(own).call(Method::batch_verify, kLength).finish());
+  plan.push_back(writer("tree").before(own).call(Method::batch_verify, kLength).chain().finish());
+  plan.push_back(writer("page size 1", 1).before(own).call(Method::prefill, kLength).finish());
+  plan.push_back(writer("page size 7", 7).before(own).call(Method::prefill, kLength).finish());
+  if (cuts_matter(config)) return plan;
+  plan.push_back(writer("chunked")
+                     .before(own)
+                     .call(Method::prefill, 3)
+                     .call(Method::prefill, 13)
+                     .call(Method::prefill, kLength - 16)
+                     .finish());
+  auto one_by_one = writer("one by one");
+  one_by_one.before(own);
+  for (Index i = 0; i < kLength; ++i) one_by_one.call(Method::decode, 1);
+  plan.push_back(one_by_one.finish());
+  // The first tokens stand in another sequence, of which ours is a fork in the middle of a page.
+  auto forked = writer("forked");
+  forked.before(own).call(Method::prefill, 10);
+  forked.before({Kind::fork, kOwnSequence, kOther, -1, 0}).call(Method::batch_decode, 1, {{kOther, 1}});
+  forked.before({Kind::remove, kOther, 0, 0, 0}).call(Method::prefill, kLength - 11);
+  plan.push_back(forked.finish());
+  auto popped = writer("popped");
+  popped.before(own).before(add(kOther)).call(Method::batch_prefill, 12, {{kOther, 6}});
+  popped.before({Kind::fork, kOther, kThird, 3, 0}).before({Kind::popn, kOther, 0, 4, 0});
+  popped.call(Method::batch_decode, 1, {{kThird, 1}, {kOther, 1}}).call(Method::prefill, kLength - 13);
+  plan.push_back(popped.finish());
+  return plan;
+}
+
+ScheduleResults compare_schedules(const ref::Reference& reference, const ErrorModel& errors, backends::Session& session,
+                                  std::uint64_t seed, const FaultReport& fault) {
+  const ModelConfig& config = reference.config();
+  const Plan plan = make_schedules(config, seed);
+  ScheduleResults out;
+  if (plan.empty()) return out;
+  const auto by_row = limits_of(plan.front(), reference, errors, seed);
+  const auto limit = [&](TapId id, Index position) { return by_row.at({id.layer, id.tap}).at(position); };
+  std::vector<Run> runs;
+  for (const Story& story : plan) runs.push_back(run_story(story, config, session, true, fault));
+  for (std::size_t a = 0; a < plan.size(); ++a) {
+    for (std::size_t b = a + 1; b < plan.size(); ++b) {
+      const Difference d = difference(runs[a].rows, runs[b].rows, config, limit);
+      out.pairs.push_back({plan[a].name, plan[b].name, d.first_tap.empty(), d.largest, d.ratio, d.first_tap, d.position,
+                           d.ratio <= 1.0});
+    }
+  }
+  const Run again = run_story(plan.front(), config, session, true, fault);
+  out.invariances.push_back(invariance("run to run", difference(runs[0].rows, again.rows, config, limit), false));
+  out.invariances.push_back(invariance("batch", difference(runs[0].rows, runs[1].rows, config, limit), false));
+  const Run bare = run_story(plan.front(), config, session, false, fault);
+  Difference taps;
+  if (bare.last != runs[0].last) {
+    taps.first_tap = "logits";
+    const ref::Tensor with = runs[0].last.widened(), without = bare.last.widened();
+    taps.largest = largest_difference({with.values().begin(), with.values().end()},
+                                      {without.values().begin(), without.values().end()});
+  }
+  // Where two runs of the same differ anyway, nothing follows from these two.
+  out.invariances.push_back(invariance("taps on = off", taps, out.invariances.front().holds));
+  for (Invariance& i : out.invariances) i.call = plan[i.property == "batch" ? 1 : 0].calls.front().label;
+  return out;
+}
+
+}  // namespace mlbench::harness

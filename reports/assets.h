@@ -1,0 +1,12 @@
+// Files that the program carries inside itself (assets.cpp says from where).
+#pragma once
+
+#include <string_view>
+
+namespace mlbench::reports::assets {
+
+[[nodiscard]] std::string_view chart_js();  // Chart.js, whole, with its licence at the top
+[[nodiscard]] std::string_view page_css();
+[[nodiscard]] std::string_view page_js();
+
+}  // namespace mlbench::reports::assets
