@@ -48,7 +48,9 @@ double NoiseFloor::limit(Tap tap, std::span<const double> deviations) const {
   if (logs.count == 0) return 0.0;
   const Pool& pool = pools_[static_cast<std::size_t>(tap)];
   const double measured = pool.freedom > 0.0 ? std::sqrt(pool.squares / pool.freedom) : kWidest;
-  const double spread = pool.freedom >= kEnough ? measured : std::max(measured, kWidest);
+  const double shared = pool.freedom >= kEnough ? measured : std::max(measured, kWidest);
+  const double own = logs.count > 1 ? std::sqrt(logs.squares / static_cast<double>(logs.count - 1)) : 0.0;
+  const double spread = std::max(shared, own);
   // Fisher and Cornish's first correction of the normal quantile to that of Student's t.
   const double t = kQuantile * (1.0 + (kQuantile * kQuantile + 1.0) / (4.0 * std::max(pool.freedom, kEnough)));
   const double runs = static_cast<double>(logs.count);

@@ -10,7 +10,8 @@
 namespace mlbench::harness {
 
 // Deviations are the largest of a row. Their logarithms are taken to be normal, with a mean of each row's own and a
-// variance that all rows of one kind of tap share, so that few runs a row suffice. The limit is the prediction
+// variance that all rows of one kind of tap share, so that few runs a row suffice; a row whose own runs vary more (two
+// large scores that nearly tie) has its own. The limit is the prediction
 // interval's upper end for one run more at the given chance (Hahn and Meeker, "Statistical Intervals", section 4.6).
 class NoiseFloor {
  public:
