@@ -233,7 +233,11 @@ std::vector<Job> jobs_of(const Options& options, const backends::Backend& backen
         options.plan.narrowed(harness::make_cases(config, plan, inputs_of(options), 1));
     for (const DType dtype : dtypes_of(options)) {
       const harness::BackendOptions run = run_options(options, dtype, golden);
-      Job job{choice, config, cases, dtype, {}, 0, ""};
+      Job job;
+      job.choice = choice;
+      job.config = config;
+      job.cases = cases;
+      job.dtype = dtype;
       ask(job, backend, run);
       harness::require_memory(job.memory_bytes, choice.description());
       jobs.push_back(std::move(job));

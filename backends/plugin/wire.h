@@ -84,7 +84,7 @@ class Writer {
     std::size_t at;  // behind so many bytes of own_
     std::span<const std::byte> bytes;
   };
-  void append(std::span<const std::byte> bytes) { own_.insert(own_.end(), bytes.begin(), bytes.end()); }
+  void append(std::span<const std::byte> bytes);
 
   std::vector<std::byte> own_;
   std::vector<Borrowed> borrowed_;
