@@ -143,8 +143,8 @@ class KvCache {
   // begin_forward and end_forward, here and below.
   virtual void debug_get_kv(SeqId id, Index begin, Index end, const TensorView& keys,
                             const TensorView& values) const = 0;
-  // Overwrites entries [begin, begin + n) of a sequence, given in the same layout and type: how the harness gives an
-  // isolated layer the reference's own past. Entries shared with another sequence change for both.
+  // Overwrites entries [begin, begin + n) of a sequence, given in the same layout and type: how the harness gives
+  // attention a past of numbers that it can sum without rounding. Entries shared with another sequence change for both.
   virtual void debug_set_kv(SeqId id, Index begin, const ConstTensorView& keys, const ConstTensorView& values) = 0;
 };
 

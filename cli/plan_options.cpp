@@ -30,7 +30,7 @@ void PlanOptions::add_to(CLI::App& command) {
       ->check(CLI::Range(1, 1 << 24))
       ->type_name("LENGTH");
   command.add_option("--call", call_, "Only this call, by its label, and what leads to it")->type_name("LABEL");
-  auto* quick = command.add_flag("--quick", quick_, "Some 100 rows, every method: what is done without --full");
+  auto* quick = command.add_flag("--quick", quick_, "Some 160 rows, every method: what is done without --full");
   command.add_flag("--full", full_, "Longer prompts, other page sizes, past the borders of RoPE scaling")
       ->excludes(quick);
 }

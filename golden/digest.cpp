@@ -11,16 +11,14 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "values are hashed as they lie in memory");
 
-// fnv1a() of core/hash.h, going on from `hash`: shape and values are one stream, and lie apart.
 std::uint64_t go_on(std::uint64_t hash, std::span<const std::byte> bytes) {
-  for (const std::byte byte : bytes) hash = (hash ^ std::to_integer<std::uint64_t>(byte)) * 0x100000001b3U;
-  return hash;
+  return fnv1a({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, hash);
 }
 
+// Shape and values are one stream, and lie apart.
 std::string digest_of_bytes(const Shape& shape, std::span<const std::byte> values) {
   const auto rank = static_cast<Index>(shape.size());
-  std::uint64_t hash = fnv1a("");
-  hash = go_on(hash, std::as_bytes(std::span(&rank, 1)));
+  std::uint64_t hash = go_on(kFnv1aOfNothing, std::as_bytes(std::span(&rank, 1)));
   hash = go_on(hash, std::as_bytes(std::span(shape)));
   return fmt::format("{:016x}", go_on(hash, values));
 }

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "harness/tokens.h"
 #include "models/presets.h"
 
 namespace mlbench::harness {
@@ -58,7 +59,7 @@ Plan in_a_row(const std::string& name, const ModelConfig& config, const std::vec
                   .max_total_seq_len = total + 2 * page_size,
                   .prefill_chunk_size = *std::ranges::max_element(lengths),
                   .page_size = page_size};
-  std::uint64_t state = seed;
+  Tokens tokens(config.vocab_size, seed);
   for (const Index length : lengths) {
     Call call;
     call.method = length == 1 ? Method::decode : Method::prefill;
@@ -67,10 +68,7 @@ Plan in_a_row(const std::string& name, const ModelConfig& config, const std::vec
     if (story.calls.empty()) call.before.push_back({CacheOperation::Kind::add, 0, 0, 0, 0});
     call.ids = {0};
     call.lengths = {length};
-    for (Index i = 0; i < length; ++i) {
-      state = state * 6364136223846793005ULL + 1442695040888963407ULL;
-      call.tokens.push_back(static_cast<std::int32_t>((state >> 33U) % static_cast<std::uint64_t>(config.vocab_size)));
-    }
+    call.tokens = tokens.take(length);
     story.calls.push_back(std::move(call));
   }
   return {story};

@@ -22,14 +22,6 @@ using ref::Tensor;
 // The largest integer below which all are exact in every type: bf16's 8 bits.
 constexpr double kExactSum = 256.0;
 
-// A number from a place: the same on every machine.
-std::uint64_t mixed(std::uint64_t seed, std::uint64_t index) {
-  std::uint64_t z = seed + (index + 1) * 0x9e3779b97f4a7c15ULL;  // SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)
-  z = (z ^ (z >> 30U)) * 0xbf58476d1ce4e5b9ULL;
-  z = (z ^ (z >> 27U)) * 0x94d049bb133111ebULL;
-  return z ^ (z >> 31U);
-}
-
 std::int64_t integer_between(std::int64_t low, std::int64_t high, std::uint64_t random) {
   return low + static_cast<std::int64_t>(random % static_cast<std::uint64_t>(high - low + 1));
 }
@@ -39,9 +31,9 @@ std::int64_t integer_between(std::int64_t low, std::int64_t high, std::uint64_t 
 void fill_selection(std::vector<double>& values, Index rows, Index cols, std::uint64_t seed) {
   Index step = cols / 2 + 1;
   while (std::gcd(step, cols) != 1) ++step;
-  const auto first = static_cast<Index>(mixed(seed, 0) % static_cast<std::uint64_t>(cols));
+  const auto first = static_cast<Index>(scattered(seed, 0) % static_cast<std::uint64_t>(cols));
   for (Index r = 0; r < rows; ++r) {
-    const std::uint64_t random = mixed(seed, static_cast<std::uint64_t>(r) + 1);
+    const std::uint64_t random = scattered(seed, static_cast<std::uint64_t>(r) + 1);
     const double scale = std::ldexp((random & 1U) != 0 ? -1.0 : 1.0, static_cast<int>((random >> 8U) % 3U) - 1);
     values[static_cast<std::size_t>(r * cols + (first + r * step) % cols)] = scale;
   }
@@ -51,7 +43,7 @@ void fill_selection(std::vector<double>& values, Index rows, Index cols, std::ui
 void fill_integers(std::vector<double>& values, Index rows, Index cols, std::uint64_t seed) {
   for (Index r = 0; r < rows; ++r) {
     for (Index i = 0; i < std::min<Index>(8, cols); ++i) {
-      const std::uint64_t random = mixed(seed, static_cast<std::uint64_t>(r * 8 + i));
+      const std::uint64_t random = scattered(seed, static_cast<std::uint64_t>(r * 8 + i));
       const auto column = static_cast<Index>((random >> 16U) % static_cast<std::uint64_t>(cols));
       values[static_cast<std::size_t>(r * cols + column)] = static_cast<double>(integer_between(-4, 4, random & 0xffU));
     }
@@ -201,14 +193,14 @@ Model make_exact(const ModelConfig& config, DType dtype) {
 Tensor integer_rows(Index rows, Index width, std::uint64_t seed) {
   Tensor out(Shape{rows, width});
   for (std::size_t i = 0; i < out.values().size(); ++i)
-    out.values()[i] = static_cast<double>(integer_between(-4, 4, mixed(seed, i)));
+    out.values()[i] = static_cast<double>(integer_between(-4, 4, scattered(seed, i)));
   return out;
 }
 
 Tensor integer_entries(const ModelConfig& config, Index count, std::uint64_t seed) {
   Tensor out(Shape{config.num_layers, count, config.num_kv_heads, config.head_dim});
   for (std::size_t i = 0; i < out.values().size(); ++i)
-    out.values()[i] = static_cast<double>(integer_between(-3, 3, mixed(seed, i)));
+    out.values()[i] = static_cast<double>(integer_between(-3, 3, scattered(seed, i)));
   return out;
 }
 

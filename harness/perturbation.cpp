@@ -2,17 +2,11 @@
 
 #include <cmath>
 
+#include "core/hash.h"
 #include "harness/rounding.h"
 
 namespace mlbench::harness {
 namespace {
-
-std::uint64_t mixed(std::uint64_t x) {  // the finaliser of splitmix64 (Steele, Lea and Flood, OOPSLA 2014)
-  x += 0x9e3779b97f4a7c15ULL;
-  x = (x ^ (x >> 30U)) * 0xbf58476d1ce4e5b9ULL;
-  x = (x ^ (x >> 27U)) * 0x94d049bb133111ebULL;
-  return x ^ (x >> 31U);
-}
 
 bool is_product(Tap tap) {
   switch (tap) {
@@ -67,7 +61,7 @@ Format format_of(DType type) {
 }  // namespace
 
 double Noise::uniform() {
-  state_ = mixed(state_);
+  state_ = scattered(state_);
   return static_cast<double>(state_ >> 11U) * 0x1p-53;
 }
 
@@ -166,12 +160,13 @@ void Perturbation::apply(TapId id, TapLayout layout, Index replicas, std::uint64
   const DType own = error_model_.type_of(id.tap);
   const Index in_replicas = layout == TapLayout::rows ? value.rows() : value.dim(1);  // T of all replicas
   const Index rows = in_replicas / replicas;
-  const std::uint64_t place = mixed(seed_ ^ mixed(call * 1000003U + static_cast<std::uint64_t>((id.layer + 1) * 64) +
-                                                  static_cast<std::uint64_t>(id.tap)));
+  const std::uint64_t place =
+      scattered(seed_ ^ scattered(call * 1000003U + static_cast<std::uint64_t>((id.layer + 1) * 64) +
+                                  static_cast<std::uint64_t>(id.tap)));
   for (Index r = 0; r < value.rows(); ++r) {
     const Index t = r % in_replicas;
     if (t < rows) continue;
-    Noise noise(mixed(place + static_cast<std::uint64_t>(r)));
+    Noise noise(scattered(place + static_cast<std::uint64_t>(r)));
     const auto elements = value.row(r);
     // The mean of n squares is off by u sqrt(n) / 3, and with it the scale of the whole row by half of that.
     const double stretch = normed ? unit_roundoff(arithmetic.accumulation) * root / 6.0 * noise.normal() : 0.0;

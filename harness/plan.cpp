@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/near_names.h"
+#include "harness/tokens.h"
 
 namespace mlbench::harness {
 namespace {
@@ -14,31 +15,6 @@ namespace {
 using backends::Method;
 using Kind = CacheOperation::Kind;
 using Ids = std::vector<std::int32_t>;
-
-// Token ids: both ends of the vocabulary, then scattered ones; a multiplicative congruential step, so that a plan is
-// the same everywhere.
-class Tokens {
- public:
-  Tokens(Index vocab_size, std::uint64_t seed) : vocab_(static_cast<std::uint64_t>(vocab_size)), state_(seed) {}
-
-  Ids take(Index count) {
-    Ids ids;
-    for (Index i = 0; i < count; ++i) ids.push_back(next());
-    return ids;
-  }
-
- private:
-  std::int32_t next() {
-    const std::uint64_t drawn = drawn_++;
-    if (drawn < 2) return drawn == 0 ? 0 : static_cast<std::int32_t>(vocab_ - 1);
-    state_ = state_ * 6364136223846793005ULL + 1442695040888963407ULL;
-    return static_cast<std::int32_t>((state_ >> 33U) % vocab_);
-  }
-
-  std::uint64_t vocab_;
-  std::uint64_t state_;
-  std::uint64_t drawn_ = 0;
-};
 
 // Writes one story call by call.
 class StoryWriter {

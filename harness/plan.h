@@ -77,7 +77,8 @@ void apply(const CacheOperation& operation, Cache& cache) {
 }
 
 // How much a plan does. quick: prompts across a page border, decoding, a ragged batch, a fork, a token tree with its
-// commit, chunks, and every method; some 100 rows. full: more, longer, and past the borders of RoPE scaling.
+// commit, chunks, and every method; sliding windows, page borders; some 160 rows. full: more, longer, and past the
+// borders of RoPE scaling.
 enum class Extent { quick, full };
 // `prompts`: lengths in place of the plan's own; the first one is run alone, all of them as a ragged batch, the longest
 // in pieces. Lengths beyond what the model has positions for are cut to it; a length given that is, is

@@ -10,6 +10,7 @@
 
 #include "harness/chained_reference.h"
 #include "harness/dirty_cache.h"
+#include "harness/tokens.h"
 
 namespace mlbench::harness {
 namespace {
@@ -43,7 +44,7 @@ class ScheduleWriter {
   // The next `count` tokens of our sequence, after those of others in the same call.
   ScheduleWriter& call(Method method, Index count, const std::vector<std::pair<SeqId, Index>>& others = {}) {
     Call call;
-    call.label = fmt_label();
+    call.label = fmt::format("{}/{}", story_.name, story_.calls.size());
     call.before = std::exchange(before_, {});
     call.method = method;
     for (const auto& [id, length] : others) {
@@ -69,17 +70,9 @@ class ScheduleWriter {
     return *this;
   }
 
-  // Tokens of ours that came with another sequence, before a fork.
-  ScheduleWriter& skip(Index count) {
-    next_ += count;
-    return *this;
-  }
-
   Story finish() { return std::move(story_); }
 
  private:
-  [[nodiscard]] std::string fmt_label() const { return fmt::format("{}/{}", story_.name, story_.calls.size()); }
-
   const Ids& tokens_;
   Story story_;
   std::vector<CacheOperation> before_;
@@ -87,13 +80,6 @@ class ScheduleWriter {
 };
 
 CacheOperation add(SeqId id) { return {Kind::add, id, 0, 0, 0}; }
-
-Ids tokens_of(const ModelConfig& config, std::uint64_t seed) {
-  Ids tokens = make_plan(config, Extent::quick, seed).front().calls.front().tokens;  // scattered, both ends first
-  while (static_cast<Index>(tokens.size()) < kLength) tokens.push_back(tokens[tokens.size() / 2]);
-  tokens.resize(static_cast<std::size_t>(kLength));
-  return tokens;
-}
 
 bool cuts_matter(const ModelConfig& config) {
   return config.rope.kind == RopeKind::dynamic || config.rope.kind == RopeKind::longrope;
@@ -211,7 +197,7 @@ Invariance invariance(const char* property, const Difference& d, bool required) 
 }  // namespace
 
 Plan make_schedules(const ModelConfig& config, std::uint64_t seed) {
-  const Ids tokens = tokens_of(config, seed);
+  const Ids tokens = Tokens(config.vocab_size, seed).take(kLength);
   if (longest_sequence(config) < kLength + 1) return {};
   const auto writer = [&](const char* name, Index page_size = 16) { return ScheduleWriter(name, tokens, page_size); };
   const CacheOperation own = add(kOwnSequence);

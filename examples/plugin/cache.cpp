@@ -39,7 +39,7 @@ void require_tree(const Sequence& sequence, Cache::Numbers parents) {
 }  // namespace
 
 Cache::Cache(const CacheShape& shape, const mlbench_kv_limits& limits) : shape_(shape), limits_(limits) {
-  if (limits.support_sliding_window != 0) throw RequestError("kv.unsupported", "sliding windows are not implemented");
+  if (limits.support_sliding_window != 0) throw RequestError("kv.unsupported", "sliding windows: this example has none");
   if (limits.max_batch_size < 1 || limits.max_total_seq_len < 1 || limits.prefill_chunk_size < 1 ||
       limits.page_size < 1)
     throw bad_argument("the limits of a cache must be >= 1");

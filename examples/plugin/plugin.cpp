@@ -114,7 +114,7 @@ std::int32_t why_none(char* text, std::uint64_t capacity, mlbench_error*) {
 std::int32_t supports(const mlbench_config* config, const mlbench_run* run, mlbench_support* support, mlbench_error*) {
   if (config->architecture != MLBENCH_LLAMA) return no(support, "another architecture: only llama is implemented");
   if (config->activation != MLBENCH_SILU) return no(support, "activation: only silu is implemented");
-  if (config->attention_bias != 0 || config->mlp_bias != 0) return no(support, "biases are not implemented");
+  if (config->attention_bias != 0 || config->mlp_bias != 0) return no(support, "biases: this example has none");
   if (config->rope->kind != MLBENCH_ROPE_DEFAULT && config->rope->kind != MLBENCH_ROPE_LLAMA3)
     return no(support, "RoPE scaling: only default and llama3 are implemented");
   if (run->dtype != MLBENCH_F32 && run->dtype != MLBENCH_BF16) return no(support, "weights are kept as f32 or bf16");
@@ -237,7 +237,7 @@ std::int32_t popn(mlbench_cache* cache, std::int64_t id, std::int64_t count, mlb
   return guarded(error, [&] { cache->cache.popn(id, count); });
 }
 std::int32_t enable_sliding_window(mlbench_cache*, std::int64_t, std::int64_t, std::int64_t, mlbench_error* error) {
-  return fail(error, MLBENCH_REQUEST, "kv.unsupported", "sliding windows are not implemented");
+  return fail(error, MLBENCH_REQUEST, "kv.unsupported", "sliding windows: this example has none");
 }
 
 Cache::Numbers list(const std::int64_t* numbers, std::int64_t count) {
