@@ -56,6 +56,18 @@ struct RunConfig {
   Index shard = 0, stage = 0;
 };
 
+// How a sum of products is rounded. A matrix unit adds `fused` products to the sum so far before it rounds once
+// (Blanchard, Higham, Lopez, Mary and Pranesh, "Mixed precision block fused multiply-add", SIAM J. Sci. Comput. 42,
+// 2020); one that aligns terms and drops what falls off the end truncates (Fasi, Higham, Mikaitis and Pranesh,
+// "Numerical behavior of NVIDIA tensor cores", PeerJ Comput. Sci. 7, 2021), which is to be declared with fused = 1: it
+// does so for every term.
+struct Summation {
+  Index fused = 1;         // products, each exact, that are added before one rounding; at least 1
+  bool truncates = false;  // partial sums are cut off instead of rounded to nearest
+
+  friend bool operator==(const Summation&, const Summation&) = default;
+};
+
 // The arithmetic that a session declares. Error bounds follow from it and from nothing else: what is not declared is
 // not forgiven. All roundings are to nearest, ties to even.
 struct Arithmetic {
@@ -66,6 +78,8 @@ struct Arithmetic {
   DType product_inputs = DType::f32;    // what rows are rounded to where they enter a product with weights
   DType attention_inputs = DType::f32;  // what queries and probabilities are rounded to where they meet K and V
   DType accumulation = DType::f32;      // of sums, and of everything between inputs and outputs
+  Summation product_sums = {};          // of products with weights
+  Summation attention_sums = {};        // of queries with keys, and of probabilities with values
   bool f32_rope_angles = false;  // frequencies and p * w are rounded to float32; else cosines and sines are those of
                                  // exact angles, rounded once
 

@@ -259,6 +259,13 @@ typedef struct mlbench_arithmetic {
   int32_t accumulation;     /* of sums, and of everything between inputs and outputs */
   int32_t f32_rope_angles;  /* 1: frequencies and p * w are rounded to float32; 0: cosines and sines are those of exact
                                angles, rounded once */
+  /* How sums are rounded: of products with weights, and of attention's. fused: products, each exact, that a matrix unit
+   * adds before it rounds once, at least 1; truncates: 1 where partial sums are cut off instead of rounded (then with
+   * fused 1, if that is done for every term). Filled in with 1 and 0 before the call. */
+  int32_t product_fused;
+  int32_t product_truncates;
+  int32_t attention_fused;
+  int32_t attention_truncates;
 } mlbench_arithmetic;
 
 /* ---- methods and taps ---- */

@@ -163,8 +163,8 @@ void same_signs(const ref::Reference& reference, backends::Session& session, con
   const TapPlace place{
       VerifyMode::isolated, Inputs::random, &call, {std::vector<std::int32_t>(count), std::vector<Index>(count)}};
   const std::function<double(Index)> limit = limit_by_element(limits);
-  const TapCheck check =
-      check_tap(place, spec_of(tap_specs(config), Tap::logits), {Tap::logits, -1}, exact, got, limit);
+  const TapCheck check = check_tap(place, spec_of(tap_specs(config), Tap::logits), {Tap::logits, -1},
+                                   errors.type_of(Tap::logits), exact, got, limit);
   figures.see(dtype, fmt::format("logits {} same sign", terms(config.hidden_size)), check,
               {TapLayout::rows, exact, got, limit});
 }

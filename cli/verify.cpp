@@ -41,6 +41,7 @@ struct Options {
   std::vector<std::string> inputs;
   std::string save_failing;
   std::string mode = "both";
+  std::string bounds = "probabilistic";
   std::string rope_compat = "f64";
   std::string json, junit, markdown, html;
   std::string color = "auto";
@@ -81,6 +82,8 @@ void check(const Options& options) {
   (void)inputs_of(options);
   if (options.trust && !options.inputs.empty())
     throw request_error("usage", "--inputs: --trust-golden runs the golden's own");
+  if (options.trust && options.bounds != "probabilistic")
+    throw request_error("usage", "--bounds: --trust-golden judges by the golden's own limits");
   if (options.trust && options.golden.empty()) throw request_error("usage", "--trust-golden: needs --golden FILE");
   if (options.golden.empty()) return;
   if (options.model.each().size() > 1) throw request_error("usage", "--golden: is of one architecture");
@@ -158,6 +161,7 @@ std::string again(const Options& options, const ModelOptions& model, const Backe
                                     shell_word(options.backend), result.dtype);
   // Exact checks are isolated ones, on a model of their own that the call's label names.
   if (first != nullptr) command += first->mode == VerifyMode::chained ? " --mode chained" : " --mode isolated";
+  if (options.bounds != "probabilistic") command += " --bounds " + options.bounds;
   command += options.plugin.command_line() + options.plan.command_line();
   if (!options.golden.empty()) command += " --golden " + shell_word(options.golden);
   if (options.trust) command += " --trust-golden";
@@ -201,6 +205,7 @@ harness::BackendOptions run_options(const Options& options, DType dtype, OpenGol
   run.run = {.dtype = dtype, .device = options.device, .threads = options.threads};
   run.isolated = options.mode != "chained";
   run.chained = options.mode != "isolated";
+  run.bounds = options.bounds == "deterministic" ? harness::Bounds::deterministic : harness::Bounds::probabilistic;
   run.schedules = golden == nullptr && !options.plan.narrows();
   if (golden != nullptr && golden->hf) {
     run.golden_file = &golden->file;
@@ -328,6 +333,12 @@ void add_what(CLI::App& command, Options& options) {
       ->type_name("TYPE");
   command.add_option("--mode", options.mode, "isolated, chained or both")
       ->check(CLI::IsMember({"isolated", "chained", "both"}))
+      ->capture_default_str();
+  command
+      .add_option("--bounds", options.bounds,
+                  "Of sums, isolated: probabilistic (one false alarm in a million runs) or deterministic (the worst "
+                  "case of any roundings, much wider)")
+      ->check(CLI::IsMember({"probabilistic", "deterministic"}))
       ->capture_default_str();
   options.plan.add_to(command);
   command

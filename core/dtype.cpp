@@ -110,6 +110,16 @@ void widen(DType type, const std::byte* in, std::span<double> out) {
   }
 }
 
+double rounded_to(double value, DType type) {
+  switch (type) {
+    case DType::f64: return value;
+    case DType::f32: return static_cast<float>(value);
+    case DType::bf16: return from_bf16(to_bf16(value));
+    case DType::f16: return from_f16(to_f16(value));
+  }
+  return value;
+}
+
 void narrow(DType type, std::span<const double> in, std::byte* out) {
   switch (type) {
     case DType::f64: return narrow_as<double>(in, out, [](double v) { return v; });

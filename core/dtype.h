@@ -28,6 +28,9 @@ enum class DType { f64, f32, bf16, f16 };
 [[nodiscard]] std::uint16_t to_bf16(double value);
 [[nodiscard]] std::uint16_t to_f16(double value);
 
+// `value` rounded to `type`.
+[[nodiscard]] double rounded_to(double value, DType type);
+
 // Reads out.size() values of `type`, packed at `in` (any alignment), as float64.
 void widen(DType type, const std::byte* in, std::span<double> out);
 // Rounds `in` to `type` and stores it packed at `out` (any alignment).

@@ -89,8 +89,9 @@ struct TapCheck {
   Index elements = 0;
   Index straying = 0;  // elements whose error is not within their limit
   double ratio = 0.0;  // the largest error / limit; infinite where a value is not a number, or the limit is 0
-  double error = 0.0;  // of that element
-  double limit = 0.0;  // of that element
+  // Of that element: its error against the exact value, what that must not exceed, its error against the exact value
+  // rounded to the tap's type, and that rounding.
+  double error = 0.0, limit = 0.0, rounded_error = 0.0, rounding = 0.0;
   bool loose = false;  // a constant in place of the values, their mean, would have passed
   bool passed = false;
   std::optional<Mismatch> worst;  // where it did not pass
@@ -151,6 +152,7 @@ struct GoldenDistance {
 struct BackendVerification {
   std::string model, architecture, backend, version, device, dtype;
   std::vector<std::pair<std::string, std::string>> arithmetic;  // as declared: {"accumulation", "f32"}
+  bool worst_case_bounds = false;  // of sums, in place of those that hold with a stated probability
   std::uint64_t seed = 0;
   std::vector<TapCheck> checks;           // in the order of computation, one mode after the other
   std::string golden;                     // the path of the golden whose inputs were run; empty: none

@@ -141,6 +141,7 @@ Tensor ErrorModel::attention(Tap tap, const Tensor& y, const Known& q, const Att
   const Index d = config.head_dim, heads = config.num_heads, group = heads / config.num_kv_heads, T = attention.rows;
   const DType sums = arithmetic_.accumulation;
   const double u = unit_roundoff(sums);
+  const double of_score = gamma(d, arithmetic_.attention_sums, sums, bounds_);
   const bool scaled = config.architecture != Architecture::gpt_bigcode || config.scale_attn_weights;
   const double alpha = scaled ? 1.0 / std::sqrt(static_cast<double>(d)) : 1.0;
   const double u_q = narrowing(arithmetic_.attention_inputs, arithmetic_.activations);
@@ -160,7 +161,7 @@ Tensor ErrorModel::attention(Tap tap, const Tensor& y, const Known& q, const Att
     Scores scores;
     for (std::size_t j = 0; j < row.slots.size(); ++j) {
       const Keys::Key key = of_sequence.at(attention.layer, row.slots[j], h / group, row.entries[j], config.rope);
-      scores.add(q.value.row(h * T + t), query_error, key, {alpha, gamma(d, sums), u_q, below_q, u});
+      scores.add(q.value.row(h * T + t), query_error, key, {alpha, of_score, u_q, below_q, u});
     }
     const Softmax weights = softmax(scores.values, scores.errors, sums);
     const double tiny = underflow(sums);
@@ -172,7 +173,8 @@ Tensor ErrorModel::attention(Tap tap, const Tensor& y, const Known& q, const Att
       }
       return;
     }
-    const double sum = worst_case_gamma(static_cast<Index>(row.slots.size()) + 1, sums) + u_p;
+    const auto terms = static_cast<Index>(row.slots.size()) + 1;
+    const double sum = gamma(terms, arithmetic_.attention_sums, sums, Bounds::deterministic) + u_p;
     const auto bounds = out.row(t).subspan(static_cast<std::size_t>(h * d), static_cast<std::size_t>(d));
     for (std::size_t j = 0; j < row.slots.size(); ++j) {
       const auto value = cache.value(attention.layer, row.slots[j], h / group);

@@ -11,8 +11,15 @@ namespace {
 
 using ref::Tensor;
 
+// What is stored of one kind: keys or values.
+struct Stored {
+  TapCheck check;
+  std::optional<std::pair<Tensor, Tensor>> straying;  // expected and got of the first sequence that strays
+};
+
 // Adds the entries of one sequence, [L, n, Hkv, d], to a check that allows no difference.
-void compare_entries(const Tensor& expected, const Tensor& got, SeqId id, TapCheck& check) {
+void compare_entries(const Tensor& expected, const Tensor& got, SeqId id, Stored& stored) {
+  TapCheck& check = stored.check;
   const Index count = expected.dim(1), heads = expected.dim(2), width = expected.dim(3);
   check.elements += expected.size();
   for (Index i = 0; i < expected.size(); ++i) {
@@ -29,6 +36,7 @@ void compare_entries(const Tensor& expected, const Tensor& got, SeqId id, TapChe
         id, i / width / heads % count,
         fmt::format("layer {} head {} [{}]", i / width / heads / count, i / width % heads, i % width), want, value};
   }
+  if (check.straying > 0 && !stored.straying) stored.straying = {expected, got};
 }
 
 }  // namespace
@@ -62,15 +70,15 @@ void CacheCheck::finish(const std::string& story) {
 }
 
 void CacheCheck::end(const TapPlace& place, const ModelConfig& config, DType type, const Report& report) {
-  TapCheck keys, values;
-  for (TapCheck* check : {&keys, &values}) {
-    check->mode = place.mode;
-    check->inputs = place.inputs;
-    check->call = place.call->label;
-    check->method = backends::name(place.call->method);
+  Stored keys, values;
+  for (Stored* stored : {&keys, &values}) {
+    TapCheck& check = stored->check;
+    check.mode = place.mode;
+    check.inputs = place.inputs;
+    check.call = place.call->label;
+    check.method = backends::name(place.call->method);
+    check.tap = check.kind = stored == &keys ? "cache.k" : "cache.v";
   }
-  keys.tap = keys.kind = "cache.k";
-  values.tap = values.kind = "cache.v";
   for (const SeqId id : live_) {
     const Index length = replicas_.length(id), own = cache_.sequence_length(id);
     if (own != length) {
@@ -89,9 +97,16 @@ void CacheCheck::end(const TapPlace& place, const ModelConfig& config, DType typ
   if (const Index total = cache_.total_sequence_length(); fault_ && total != replicas_.total_length())
     fault_({"cache.positions", place.call->label,
             fmt::format("total_sequence_length is {}, not {}", total, replicas_.total_length())});
-  for (TapCheck* check : {&keys, &values}) {
-    check->passed = check->straying == 0;
-    report(std::move(*check), nullptr);
+  const std::function<double(Index)> limit = [](Index) { return 0.0; };
+  for (Stored* stored : {&keys, &values}) {
+    stored->check.passed = stored->check.straying == 0;
+    if (!stored->straying) {
+      report(std::move(stored->check), nullptr);
+      continue;
+    }
+    const auto& [expected, got] = *stored->straying;
+    const Sight sight{std::nullopt, expected, got, limit};
+    report(std::move(stored->check), &sight);
   }
 }
 

@@ -99,7 +99,7 @@ void verify_chained(const Story& story, const ref::Reference& reference, const E
       const Tensor got = tap->widened();
       const std::function<double(Index)> limit = limit_by_row(exact, limits);
       const Sight sight{spec.layout, exact, got, limit};
-      report(check_tap(place, spec, id, exact, got, limit), &sight);
+      report(check_tap(place, spec, id, error_model.type_of(id.tap), exact, got, limit), &sight);
       if (id.tap == Tap::logits && options.logits != nullptr) options.logits->add(call.label, exact, got, limits);
     };
     chain.run(call, show, rows ? &exact_rows : nullptr);

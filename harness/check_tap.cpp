@@ -13,13 +13,16 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
+// A reference that overflowed on purpose is no excuse for a value that is not a number, nor the other way round.
+double distance(double a, double b) { return std::isfinite(a) && std::isfinite(b) ? std::fabs(a - b) : kInfinity; }
+
 double ratio_of(double error, double limit) {
   if (std::isfinite(error) && error <= limit) return limit > 0.0 ? error / limit : 0.0;
   return limit > 0.0 && std::isfinite(error) ? error / limit : kInfinity;
 }
 
-// Whether the mean of all values in the place of each would be within every limit: then there is nothing that this check
-// could tell apart. Values that are all the same have nothing to tell.
+// Whether the mean of all values in the place of each would be within every limit: then there is nothing that this
+// check could tell apart. Values that are all the same have nothing to tell.
 bool constant_passes(const ref::Tensor& x, const std::function<double(Index)>& limit) {
   double sum = 0.0;
   for (const double value : x.values()) sum += value;
@@ -64,7 +67,7 @@ std::string describe_element(const TapSpec& spec, Index column, Index head) {
   return "";
 }
 
-TapCheck check_tap(const TapPlace& place, const TapSpec& spec, TapId id, const ref::Tensor& expected,
+TapCheck check_tap(const TapPlace& place, const TapSpec& spec, TapId id, DType type, const ref::Tensor& expected,
                    const ref::Tensor& got, const std::function<double(Index)>& limit) {
   TapCheck out;
   out.mode = place.mode;
@@ -79,16 +82,20 @@ TapCheck check_tap(const TapPlace& place, const TapSpec& spec, TapId id, const r
   for (Index i = 0; i < expected.size(); ++i) {
     const auto at = static_cast<std::size_t>(i);
     const double want = expected.values()[at], value = got.values()[at], most = limit(i);
-    // A reference that overflowed on purpose is no excuse for a value that is not a number, nor the other way round.
-    const bool finite = std::isfinite(want) && std::isfinite(value);
-    const double error = finite ? std::fabs(want - value) : kInfinity;
+    const double error = distance(want, value);
     const double ratio = ratio_of(error, most);
-    if (!(finite && error <= most)) ++out.straying;
+    if (!(std::isfinite(error) && error <= most)) ++out.straying;
     if (worst >= 0 && ratio <= out.ratio) continue;
     worst = i;
     out.ratio = ratio;
     out.error = error;
     out.limit = most;
+  }
+  if (worst >= 0) {
+    const auto at = static_cast<std::size_t>(worst);
+    const double rounded = rounded_to(expected.values()[at], type);
+    out.rounded_error = distance(rounded, got.values()[at]);
+    out.rounding = distance(rounded, expected.values()[at]);
   }
   out.passed = out.straying == 0;
   out.loose = constant_passes(expected, limit);

@@ -23,7 +23,7 @@ struct TapRows {
 
 // What a check looked at, for those who want to look too; valid while it is reported.
 struct Sight {
-  TapLayout layout = TapLayout::rows;
+  std::optional<TapLayout> layout;  // nothing: entries of the cache
   const ref::Tensor& expected;
   const ref::Tensor& got;
   const std::function<double(Index)>& limit;
@@ -47,10 +47,11 @@ struct TapPlace {
 // "[17]", "head 2 [5]", "head 2 key 4"
 [[nodiscard]] std::string describe_element(const TapSpec& spec, Index column, Index head);
 
-// `limit` gives what the error of the element with that flat index must not exceed. Both tensors have one shape, in the
-// layout of the spec.
-[[nodiscard]] TapCheck check_tap(const TapPlace& place, const TapSpec& spec, TapId id, const ref::Tensor& expected,
-                                 const ref::Tensor& got, const std::function<double(Index)>& limit);
+// `limit` gives what the error of the element with that flat index must not exceed, `type` is what values are rounded
+// to. Both tensors have one shape, in the layout of the spec.
+[[nodiscard]] TapCheck check_tap(const TapPlace& place, const TapSpec& spec, TapId id, DType type,
+                                 const ref::Tensor& expected, const ref::Tensor& got,
+                                 const std::function<double(Index)>& limit);
 
 // The figures of a comparison by one limit, and where it does not pass, the worst element.
 [[nodiscard]] TapResult with_figures(const Comparison& comparison, Index elements);

@@ -23,7 +23,7 @@ struct Straying {
 
 Straying straying_of(const Sight& sight) {
   Straying out;
-  const bool by_row = sight.layout == TapLayout::rows;
+  const bool by_row = *sight.layout == TapLayout::rows;
   out.total_columns = sight.expected.cols();
   out.total_heads = by_row ? 1 : sight.expected.dim(0);
   out.total_rows = by_row ? sight.expected.rows() : sight.expected.dim(1);

@@ -97,19 +97,19 @@ std::optional<Tap> product_input(Tap tap, const ModelConfig& config) {
   }
 }
 
-ErrorModel::ErrorModel(const Model& model, const backends::Arithmetic& arithmetic, Workers& workers)
-    : model_(model), arithmetic_(arithmetic), workers_(&workers) {}
-
-DType ErrorModel::type_of(Tap tap) const {
+DType type_of(Tap tap, const backends::Arithmetic& arithmetic) {
   switch (tap) {
     case Tap::k:
-    case Tap::v: return arithmetic_.kv_cache;
-    case Tap::logits: return arithmetic_.logits;
+    case Tap::v: return arithmetic.kv_cache;
+    case Tap::logits: return arithmetic.logits;
     case Tap::rope_cos:
-    case Tap::rope_sin: return arithmetic_.accumulation;
-    default: return arithmetic_.activations;
+    case Tap::rope_sin: return arithmetic.accumulation;
+    default: return arithmetic.activations;
   }
 }
+
+ErrorModel::ErrorModel(const Model& model, const backends::Arithmetic& arithmetic, Workers& workers, Bounds bounds)
+    : model_(model), arithmetic_(arithmetic), workers_(&workers), bounds_(bounds) {}
 
 std::string ErrorModel::module_of(TapId id) const {
   if (id.tap == Tap::logits) return without_weight(kLmHeadName);
@@ -289,7 +289,8 @@ Tensor ErrorModel::linear(TapId id, const Tensor& y, const Known& x) const {
   const double u_inputs = unit_roundoff(arithmetic_.product_inputs) > unit_roundoff(arithmetic_.activations)
                               ? unit_roundoff(arithmetic_.product_inputs)
                               : 0.0;
-  const double relative = gamma(layer.weight.cols + 1, arithmetic_.accumulation) + u_inputs;
+  const double relative =
+      gamma(layer.weight.cols + 1, arithmetic_.product_sums, arithmetic_.accumulation, bounds_) + u_inputs;
   const double lost = static_cast<double>(layer.weight.cols) * underflow(arithmetic_.accumulation);
   Tensor out = ref::product_magnitude(*workers_, x.value, layer.weight, layer.bias);
   const Tensor passed_on =

@@ -11,6 +11,7 @@
 
 #include "backends/backend.h"
 #include "core/workers.h"
+#include "harness/rounding.h"
 #include "models/weights.h"
 #include "reference/forward_pass.h"
 #include "reference/tensor.h"
@@ -41,10 +42,14 @@ struct AttentionInputs {
 // The tap whose rows a product with weights takes; nothing for taps that are none.
 [[nodiscard]] std::optional<Tap> product_input(Tap tap, const ModelConfig& config);
 
+// The type that a tap's values are rounded to.
+[[nodiscard]] DType type_of(Tap tap, const backends::Arithmetic& arithmetic);
+
 class ErrorModel {
  public:
   // `model` has the weights that the backend uses, rounded to its storage type. It and `workers` must outlive this.
-  ErrorModel(const Model& model, const backends::Arithmetic& arithmetic, Workers& workers);
+  ErrorModel(const Model& model, const backends::Arithmetic& arithmetic, Workers& workers,
+             Bounds bounds = Bounds::probabilistic);
 
   // The bound of every element of `y`, the exact value of tap `id` for what is known. Taps that it is computed from
   // must be known.
@@ -53,8 +58,7 @@ class ErrorModel {
 
   [[nodiscard]] const Model& model() const { return model_; }
   [[nodiscard]] const backends::Arithmetic& arithmetic() const { return arithmetic_; }
-  // The type that a tap's values are rounded to.
-  [[nodiscard]] DType type_of(Tap tap) const;
+  [[nodiscard]] DType type_of(Tap tap) const { return harness::type_of(tap, arithmetic_); }
   // The name of a norm's or product's weights without ".weight"; empty for a norm without tensors.
   [[nodiscard]] std::string module_of(TapId id) const;
 
@@ -79,6 +83,7 @@ class ErrorModel {
   const Model& model_;
   backends::Arithmetic arithmetic_;
   Workers* workers_;
+  Bounds bounds_;
 };
 
 }  // namespace mlbench::harness

@@ -60,7 +60,7 @@ class Judge final : public ref::TapSink {
     Tensor got = given->widened();
     const std::function<double(Index)> limit = limit_by_element(bound);
     const Sight sight{spec.layout, expected, got, limit, &known_};
-    report_(check_tap(place_, spec, id, expected, got, limit), &sight);
+    report_(check_tap(place_, spec, id, model_.type_of(id.tap), expected, got, limit), &sight);
     if (!all_finite(got)) got = expected;  // one report of it is enough
     instead_ = value;
     set_replica(*instead_, spec.layout, replicas_, kJudged, got);
@@ -139,7 +139,7 @@ class IsolatedRun {
     const Tensor got = out.values().widened();
     const std::function<double(Index)> limit = limit_by_element(bound);
     const Sight sight{TapLayout::rows, own, got, limit};
-    report_(check_tap(place_, spec_of(specs_, id.tap), id, own, got, limit), &sight);
+    report_(check_tap(place_, spec_of(specs_, id.tap), id, model_.type_of(id.tap), own, got, limit), &sight);
     return rounded(own);
   }
 
@@ -167,7 +167,7 @@ class IsolatedRun {
     const Tensor got = out.values().widened();
     const std::function<double(Index)> limit = [](Index) { return 0.0; };
     const TapId like{Tap::final_norm, -1};  // rows of the same shape
-    TapCheck check = check_tap(of_rows(rows), spec_of(specs_, like.tap), like, expected, got, limit);
+    TapCheck check = check_tap(of_rows(rows), spec_of(specs_, like.tap), like, x.dtype(), expected, got, limit);
     check.tap = check.kind = "batch_select";
     const Sight sight{TapLayout::rows, expected, got, limit};
     report_(std::move(check), &sight);

@@ -97,12 +97,17 @@ const Perturbation::Vector& Perturbation::weight_norms(TapId id) {
 
 // The standard deviation of an element's error before it is rounded to its type. A sum of K products in a row rounds
 // every partial sum: for terms of random signs that adds up to u |w| |x| / sqrt(6), for terms of one sign to sqrt(K) /
-// 3 u |y|; sums in blocks err less. Other operators take two or three roundings.
+// 3 u |y|; sums in blocks err less. Truncation takes u from every partial sum: u |w| |x| sqrt(K / 3) for random signs,
+// and for terms of one sign a part of the whole row (truncated_part()). Other operators take two or three roundings.
 double Perturbation::spread(Tap tap, double value, double row_size, const double* weight_norm) const {
   const double u = unit_roundoff(error_model_.arithmetic().accumulation);
   if (weight_norm != nullptr) {
-    const double same_sign = std::sqrt(static_cast<double>(input_width_)) / 3.0;
-    return u * (*weight_norm * row_size / std::sqrt(6.0) + same_sign * std::fabs(value));
+    const auto terms = static_cast<double>(input_width_);
+    const backends::Summation& sum = error_model_.arithmetic().product_sums;
+    const auto fused = static_cast<double>(sum.fused);
+    const double any_sign = sum.truncates ? std::sqrt(terms / 3.0) / fused : 1.0 / std::sqrt(6.0 * fused);
+    const double same_sign = std::sqrt(terms / fused) / 3.0;
+    return u * (*weight_norm * row_size * any_sign + same_sign * std::fabs(value));
   }
   switch (tap) {
     case Tap::embed_token:
@@ -112,6 +117,14 @@ double Perturbation::spread(Tap tap, double value, double row_size, const double
     case Tap::context: return 3.0 * u * row_size;
     default: return 2.0 * u * std::fabs(value);
   }
+}
+
+// What truncating all partial sums of a sum of terms of one sign takes of it: u / 2 for each.
+double Perturbation::truncated_part() const {
+  const backends::Arithmetic& arithmetic = error_model_.arithmetic();
+  if (!arithmetic.product_sums.truncates) return 0.0;
+  return unit_roundoff(arithmetic.accumulation) * 0.5 *
+         static_cast<double>(input_width_ / arithmetic.product_sums.fused);
 }
 
 void Perturbation::note_product_input(const ref::Tensor& rows) {
@@ -169,7 +182,10 @@ void Perturbation::apply(TapId id, TapLayout layout, Index replicas, std::uint64
     Noise noise(scattered(place + static_cast<std::uint64_t>(r)));
     const auto elements = value.row(r);
     // The mean of n squares is off by u sqrt(n) / 3, and with it the scale of the whole row by half of that.
-    const double stretch = normed ? unit_roundoff(arithmetic.accumulation) * root / 6.0 * noise.normal() : 0.0;
+    const double of_row = normed             ? unit_roundoff(arithmetic.accumulation) * root / 6.0
+                          : norms != nullptr ? truncated_part()
+                                             : 0.0;
+    const double stretch = of_row > 0.0 ? of_row * noise.normal() : 0.0;
     const double shift = shifts == nullptr ? 0.0 : mean_shifts_[static_cast<std::size_t>(t)] * noise.normal();
     const double size = norms != nullptr ? input_norms_[static_cast<std::size_t>(t)]
                                          : norm2(elements) / std::sqrt(static_cast<double>(elements.size()));

@@ -41,6 +41,7 @@ class Perturbation {
   // How far sums and functions move an element: the standard deviation. For products with the 2-norms of the weight's
   // row and of the input's, otherwise with the row's root mean square.
   [[nodiscard]] double spread(Tap tap, double value, double row_size, const double* weight_norm) const;
+  [[nodiscard]] double truncated_part() const;
   const Vector& weight_norms(TapId id);
   // The residual rows that the next LayerNorm takes: how far its mean's error moves all values of a row.
   void note_residual(const ref::Tensor& rows);

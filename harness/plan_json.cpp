@@ -56,6 +56,14 @@ std::vector<T> integers(const json& from, const char* field) {
   return out;
 }
 
+ordered_json to_json(const backends::Summation& sum) { return {{"fused", sum.fused}, {"truncates", sum.truncates}}; }
+
+backends::Summation summation_from(const json& parsed) {
+  const auto fused = integer<Index>(parsed.at("fused"), "fused");
+  if (fused < 1) throw request_error("golden.format", fmt::format("fused {}: must be at least 1", fused));
+  return {.fused = fused, .truncates = parsed.at("truncates").get<bool>()};
+}
+
 // One of a size that sums and products of a few cannot overflow with; 0 where it is left out.
 Index bounded(const json& from, const char* field) {
   constexpr Index kMost = Index{1} << 32U;
@@ -164,6 +172,8 @@ ordered_json arithmetic_json(const backends::Arithmetic& a) {
           {"product_inputs", name(a.product_inputs)},
           {"attention_inputs", name(a.attention_inputs)},
           {"accumulation", name(a.accumulation)},
+          {"product_sums", to_json(a.product_sums)},
+          {"attention_sums", to_json(a.attention_sums)},
           {"rope_angles", a.f32_rope_angles ? "f32" : "exact"}};
 }
 
@@ -186,6 +196,8 @@ backends::Arithmetic parse_arithmetic(const std::string& text, const std::string
                                 .product_inputs = type("product_inputs"),
                                 .attention_inputs = type("attention_inputs"),
                                 .accumulation = type("accumulation"),
+                                .product_sums = summation_from(parsed.at("product_sums")),
+                                .attention_sums = summation_from(parsed.at("attention_sums")),
                                 .f32_rope_angles = angles == "f32"};
   });
 }

@@ -41,4 +41,10 @@ double worst_case_gamma(Index roundings, DType type) {
   return ku < 0.5 ? ku / (1.0 - ku) : std::numeric_limits<double>::infinity();
 }
 
+double gamma(Index terms, const backends::Summation& sum, DType type, Bounds bounds) {
+  const Index roundings = sum.fused > 1 ? (terms - 1) / sum.fused + 2 : terms;
+  if (sum.truncates) return worst_case_gamma(2 * roundings, type);
+  return bounds == Bounds::deterministic ? worst_case_gamma(roundings, type) : gamma(roundings, type);
+}
+
 }  // namespace mlbench::harness

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "backends/backend.h"
 #include "core/dtype.h"
 #include "core/tensor.h"
 
@@ -38,6 +39,13 @@ inline constexpr double kRoundings = 1e18;
 // The worst case alone. For sums of terms of one sign: where one term is large, the others' roundings all go one way
 // (each square rounds away against a massive channel's), and nothing averages out.
 [[nodiscard]] double worst_case_gamma(Index roundings, DType type);
+
+// Which gamma sums of terms of any sign get: the smaller one as above, or the worst case.
+enum class Bounds { probabilistic, deterministic };
+
+// The same for a sum of so many products, summed as declared. Blocks of b make ceil(K / b) roundings, and one more for
+// partial sums that are put together. Truncation moves a sum by up to 2 u, always towards 0: nothing averages out.
+[[nodiscard]] double gamma(Index terms, const backends::Summation& sum, DType type, Bounds bounds);
 
 // The bounds are sums of terms of first order. Each relative term is below 2^-7 (bf16 rounds by 2^-8), so that what
 // their products add is below this part of their sum.

@@ -107,7 +107,7 @@ class Verification {
       list_missing_taps(rounded.config, *session, out_);
     }
     const ref::Reference reference(rounded, workers_);
-    const ErrorModel errors(rounded, session->arithmetic(), workers_);
+    const ErrorModel errors(rounded, session->arithmetic(), workers_, options_.bounds);
     const std::string why_not = options_.isolated ? why_not_isolated(*session) : "";
     if (!why_not.empty() && users_own) out_.unsupported.push_back({"isolated mode", why_not});
     for (const VerifyCase* one : cases) {
@@ -169,7 +169,7 @@ class Verification {
     progress_.at(check);
     loose_.see(check);
     if (sight != nullptr && !check.passed) {
-      if (guesses_++ < kMostGuesses) check.guess = diagnose(*sight);
+      if (sight->layout && guesses_++ < kMostGuesses) check.guess = diagnose(*sight);
       if (options_.evidence) keeper_.see(check, *sight);
     }
     out_.checks.push_back(std::move(check));
@@ -200,6 +200,15 @@ class Verification {
 
 }  // namespace
 
+namespace {
+
+std::string describe_sum(const backends::Summation& sum) {
+  const std::string blocks = sum.fused > 1 ? fmt::format("blocks of {}", sum.fused) : "one by one";
+  return blocks + (sum.truncates ? ", truncated" : "");
+}
+
+}  // namespace
+
 std::vector<std::pair<std::string, std::string>> described(const Arithmetic& a) {
   const auto text = [](DType type) { return std::string(name(type)); };
   return {{"weights", text(a.weights)},
@@ -209,6 +218,8 @@ std::vector<std::pair<std::string, std::string>> described(const Arithmetic& a) 
           {"product_inputs", text(a.product_inputs)},
           {"attention_inputs", text(a.attention_inputs)},
           {"accumulation", text(a.accumulation)},
+          {"product_sums", describe_sum(a.product_sums)},
+          {"attention_sums", describe_sum(a.attention_sums)},
           {"rope_angles", a.f32_rope_angles ? "f32" : "exact"}};
 }
 
@@ -252,6 +263,7 @@ BackendVerification verify_backend(const Model& model, backends::Backend& backen
                                    const BackendOptions& options, Workers& workers) {
   BackendVerification out = verification_of(model, backend, options.run);
   out.seed = options.seed;
+  out.worst_case_bounds = options.bounds == Bounds::deterministic;
   if (options.golden_file != nullptr) out.golden = options.golden_file->path();
   std::vector<const VerifyCase*> on_users_model;
   for (const VerifyCase& one : cases) {

@@ -12,6 +12,7 @@
 #include "harness/cases.h"
 #include "harness/evidence.h"
 #include "harness/plan.h"
+#include "harness/rounding.h"
 
 namespace mlbench::harness {
 
@@ -23,6 +24,7 @@ struct BackendOptions {
   // The golden that the plan comes from, to which the backend's distance is reported; null: none.
   golden::GoldenFile* golden_file = nullptr;
   const golden::HfGolden* golden = nullptr;
+  Bounds bounds = Bounds::probabilistic;
   std::uint64_t seed = 1;  // of what moves values at random in chained mode
   // Gets what first_failure names, once everything was run; null: nobody.
   std::function<void(const Evidence&)> evidence;

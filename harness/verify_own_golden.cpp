@@ -88,6 +88,12 @@ void require_architecture(const Model& model, const OwnGolden& golden, const std
                                                   in_quotes(golden.manifest().architecture), own));
 }
 
+std::string coarser(const char* of, const backends::Summation& own, const backends::Summation& limits) {
+  if (own.truncates && !limits.truncates) return fmt::format("truncated sums of {}", of);
+  if (own.fused >= limits.fused) return "";
+  return fmt::format("sums of {} in blocks of {}, not {}", of, own.fused, limits.fused);
+}
+
 // The first part of a declared arithmetic that is coarser than what limits were made for; empty: none.
 std::string coarser(const backends::Arithmetic& own, const backends::Arithmetic& limits) {
   const auto part = [](const char* what, DType have, DType limit) {
@@ -102,10 +108,14 @@ std::string coarser(const backends::Arithmetic& own, const backends::Arithmetic&
         part("sums", own.accumulation, limits.accumulation)}) {
     if (!reason.empty()) return reason;
   }
+  if (const std::string reason = coarser("products", own.product_sums, limits.product_sums); !reason.empty())
+    return reason;
+  if (const std::string reason = coarser("attention", own.attention_sums, limits.attention_sums); !reason.empty())
+    return reason;
   return own.f32_rope_angles && !limits.f32_rope_angles ? "rotary angles in f32" : "";
 }
 
-TapCheck checked(const Call& call, const std::vector<TapSpec>& specs, TapId id, const StepInfo& step,
+TapCheck checked(const Call& call, const std::vector<TapSpec>& specs, TapId id, DType type, const StepInfo& step,
                  const HostTensor& given, OwnGolden& golden, const std::string& path) {
   const std::string text = to_string(id);
   const Tensor expected = golden.tap(step, text);
@@ -134,7 +144,7 @@ TapCheck checked(const Call& call, const std::vector<TapSpec>& specs, TapId id, 
     throw request_error("golden.format", fmt::format("{}: step {}, tap {} has {} rows and {} limits", path, step.index,
                                                      text, rows, by_row.size()));
   }
-  return check_tap(place, spec, id, expected, given.widened(), limit_by_row(expected, by_row));
+  return check_tap(place, spec, id, type, expected, given.widened(), limit_by_row(expected, by_row));
 }
 
 }  // namespace
@@ -221,8 +231,9 @@ BackendVerification verify_trusted(const Model& model, backends::Backend& backen
   BackendVerification out = verification_of(model, backend, options.run);
   out.golden = path;
   const auto session = backend.load(rounded, options.run);
-  out.arithmetic = described(session->arithmetic());
-  if (const std::string reason = coarser(session->arithmetic(), parse_arithmetic(golden.manifest().arithmetic, path));
+  const backends::Arithmetic arithmetic = session->arithmetic();
+  out.arithmetic = described(arithmetic);
+  if (const std::string reason = coarser(arithmetic, parse_arithmetic(golden.manifest().arithmetic, path));
       !reason.empty()) {
     throw request_error(
         "golden.arithmetic",
@@ -255,7 +266,7 @@ BackendVerification verify_trusted(const Model& model, backends::Backend& backen
           not_held.emplace(id.tap, call.label);
           continue;
         }
-        out.checks.push_back(checked(call, specs, id, step, *tap, golden, path));
+        out.checks.push_back(checked(call, specs, id, type_of(id.tap, arithmetic), step, *tap, golden, path));
       }
     }
   }

@@ -33,6 +33,8 @@ ordered_json json_of_check(const TapCheck& check) {
                       {"ratio", finite(check.ratio)},
                       {"error", finite(check.error)},
                       {"limit", finite(check.limit)},
+                      {"rounded_error", finite(check.rounded_error)},
+                      {"rounding", finite(check.rounding)},
                       {"verdict", check.passed ? "passed" : "failed"},
                       {"guess", or_null(check.guess)},
                       {"worst", nullptr}};
@@ -70,6 +72,8 @@ ordered_json json_of_taps(const BackendVerification& result) {
                      {"ratio", finite(s.worst->ratio)},
                      {"error", finite(s.worst->error)},
                      {"limit", finite(s.worst->limit)},
+                     {"rounded_error", finite(s.worst->rounded_error)},
+                     {"rounding", finite(s.worst->rounding)},
                      {"call", s.worst->call}});
     }
   }
@@ -149,6 +153,7 @@ ordered_json json_of_run(const BackendVerification& result) {
           {"device", result.device},
           {"dtype", result.dtype},
           {"arithmetic", arithmetic},
+          {"bounds", result.worst_case_bounds ? "deterministic" : "probabilistic"},
           {"seed", result.seed},
           {"memory_bytes", {{"estimate", result.memory_estimate_bytes}, {"peak", result.memory_peak_bytes}}},
           {"checks", result.checks.size()},

@@ -182,10 +182,11 @@ std::string describe_failure(const TapCheck& check) {
   const std::string layer = check.layer < 0 ? "" : fmt::format("layer {}, ", check.layer);
   return fmt::format(
       "{} {} ({}), sequence {}, position {}, {}tap {}, element {}: expected {:.9g}, computed {:.9g}; error {} is {} "
-      "the limit {}, the worst of {} straying elements of {}",
+      "the limit {} ({} from the expected value rounded to its type, which that moves by {}), the worst of {} straying "
+      "elements of {}",
       name(check.mode), check.method, check.call, at.batch_row, at.position, layer, check.tap, at.element, at.expected,
       at.computed, number(check.error), std::isfinite(check.ratio) ? number(check.ratio) + " times" : "beyond",
-      number(check.limit), check.straying, check.elements);
+      number(check.limit), number(check.rounded_error), number(check.rounding), check.straying, check.elements);
 }
 
 Verdict verdict_of(std::span<const BackendVerification> results) {

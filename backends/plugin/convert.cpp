@@ -283,6 +283,11 @@ DType dtype_of(std::int32_t dtype, std::string_view what) {
   throw backend_failed(fmt::format("{} of type {}: there are 0..{}", what, dtype, static_cast<int>(MLBENCH_F16)));
 }
 
+backends::Summation summation_of(std::int32_t fused, std::int32_t truncates, std::string_view what) {
+  if (fused >= 1) return {.fused = fused, .truncates = truncates != 0};
+  throw backend_failed(fmt::format("{} in blocks of {}: must be at least 1", what, fused));
+}
+
 ConstTensorView view_of(const mlbench_const_tensor& tensor) {
   Shape shape = shape_of(tensor);
   return {static_cast<DType>(tensor.dtype), std::move(shape), static_cast<const std::byte*>(tensor.data)};

@@ -69,6 +69,7 @@ class CModel {
 // ---- what comes from the other side; nonsense is backend.failed ----
 
 [[nodiscard]] DType dtype_of(std::int32_t dtype, std::string_view what);
+[[nodiscard]] backends::Summation summation_of(std::int32_t fused, std::int32_t truncates, std::string_view what);
 [[nodiscard]] ConstTensorView view_of(const mlbench_const_tensor& tensor);
 [[nodiscard]] TensorView view_of(const mlbench_tensor& tensor);
 [[nodiscard]] ModelConfig config_of(const mlbench_config& config);

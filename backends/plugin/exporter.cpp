@@ -89,9 +89,12 @@ std::int32_t arithmetic(mlbench_session* session, mlbench_arithmetic* out, mlben
   return guarded(error, [&] {
     const backends::Arithmetic a = session->session->arithmetic();
     const auto number = [](DType type) { return static_cast<std::int32_t>(type); };
-    *out = {out->struct_size,           number(a.weights),      number(a.activations),
-            number(a.kv_cache),         number(a.logits),       number(a.product_inputs),
-            number(a.attention_inputs), number(a.accumulation), a.f32_rope_angles ? 1 : 0};
+    const auto fused = [](const backends::Summation& sum) { return static_cast<std::int32_t>(sum.fused); };
+    const auto truncates = [](const backends::Summation& sum) { return sum.truncates ? 1 : 0; };
+    *out = {out->struct_size,           number(a.weights),        number(a.activations),      number(a.kv_cache),
+            number(a.logits),           number(a.product_inputs), number(a.attention_inputs), number(a.accumulation),
+            a.f32_rope_angles ? 1 : 0,  fused(a.product_sums),    truncates(a.product_sums),  fused(a.attention_sums),
+            truncates(a.attention_sums)};
   });
 }
 

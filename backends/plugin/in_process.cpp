@@ -233,7 +233,7 @@ class Session final : public backends::Session {
 
   [[nodiscard]] Arithmetic arithmetic() const override {
     constexpr std::int32_t f32 = MLBENCH_F32;
-    mlbench_arithmetic c{sizeof(mlbench_arithmetic), f32, f32, f32, f32, f32, f32, f32, 0};
+    mlbench_arithmetic c{sizeof(mlbench_arithmetic), f32, f32, f32, f32, f32, f32, f32, 0, 1, 0, 1, 0};
     call("arithmetic", table_.arithmetic, session_, &c);
     return {.weights = dtype_of(c.weights, "arithmetic: weights"),
             .activations = dtype_of(c.activations, "arithmetic: activations"),
@@ -242,6 +242,8 @@ class Session final : public backends::Session {
             .product_inputs = dtype_of(c.product_inputs, "arithmetic: product_inputs"),
             .attention_inputs = dtype_of(c.attention_inputs, "arithmetic: attention_inputs"),
             .accumulation = dtype_of(c.accumulation, "arithmetic: accumulation"),
+            .product_sums = summation_of(c.product_fused, c.product_truncates, "arithmetic: products"),
+            .attention_sums = summation_of(c.attention_fused, c.attention_truncates, "arithmetic: attention"),
             .f32_rope_angles = c.f32_rope_angles != 0};
   }
   [[nodiscard]] Support gives(Tap tap) const override {

@@ -272,6 +272,7 @@ void visit_limits(const Visit& visit, Limits& l) {
 template <class Visit, class Arithmetic>
 void visit_arithmetic(const Visit& visit, Arithmetic& a) {
   each(visit, a.weights, a.activations, a.kv_cache, a.logits, a.product_inputs, a.attention_inputs, a.accumulation,
+       a.product_sums.fused, a.product_sums.truncates, a.attention_sums.fused, a.attention_sums.truncates,
        a.f32_rope_angles);
 }
 

@@ -148,7 +148,7 @@ void destroy_session(mlbench_session* session) { delete session; }
 // Weights are widened to float32 before they are multiplied; everything else is float32 throughout.
 std::int32_t arithmetic(mlbench_session* session, mlbench_arithmetic* out, mlbench_error*) {
   constexpr std::int32_t f32 = MLBENCH_F32;
-  *out = {out->struct_size, session->stored, f32, f32, f32, f32, f32, f32, 0};
+  *out = {out->struct_size, session->stored, f32, f32, f32, f32, f32, f32, 0, 1, 0, 1, 0};
   return MLBENCH_OK;
 }
 

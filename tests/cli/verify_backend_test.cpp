@@ -81,6 +81,27 @@ TEST(VerifyBackend, SweepsListsAndSumsThemUp) {
     EXPECT_THAT(xml, HasSubstr(fmt::format("<testsuite name=\"{}\"", suite)));
 }
 
+// The same run, the same errors: sums longer than 112 terms get wider limits, no tap a narrower one.
+TEST(VerifyBackend, WorstCaseBoundsOfSumsAreWider) {
+  std::map<std::string, json> by_bounds;
+  for (const char* bounds : {"probabilistic", "deterministic"}) {
+    const Outcome run = run_program(cpu({"--arch", "llama", "--method", "decode", "--inputs", "random", "--mode",
+                                         "isolated", "--bounds", bounds, "--json", "-"}));
+    ASSERT_EQ(run.exit_code, 0) << run.err;
+    by_bounds[bounds] = json::parse(run.out)["runs"][0];
+    EXPECT_EQ(by_bounds[bounds]["bounds"], bounds);
+  }
+  const json &probable = by_bounds["probabilistic"]["taps"], &worst = by_bounds["deterministic"]["taps"];
+  ASSERT_EQ(probable.size(), worst.size());
+  for (std::size_t i = 0; i < worst.size(); ++i) {
+    EXPECT_LE(worst[i]["ratio"], probable[i]["ratio"]) << worst[i]["tap"];
+    const bool sums = worst[i]["tap"] == "layers.0.mlp.out" || worst[i]["tap"] == "logits";
+    if (sums) {
+      EXPECT_LT(worst[i]["ratio"], probable[i]["ratio"]) << worst[i]["tap"];
+    }
+  }
+}
+
 TEST(VerifyBackend, OneCallRunsWhatLeadsToItAndNoMore) {
   const Outcome run =
       run_program(cpu({"--arch", "llama", "--mode", "chained", "--call", "batch/1 batch_decode", "--json", "-"}));

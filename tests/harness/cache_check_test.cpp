@@ -27,11 +27,13 @@ class CacheOfARun : public ::testing::Test {
     options.run = {.dtype = DType::f32, .threads = 1};
     options.isolated = !chained;
     options.chained = chained;
+    options.evidence = [this](const Evidence& evidence) { evidence_ = evidence; };
     return verify_backend(model_, backend, plan, options, workers_);
   }
   // Sequences, forks, a tree, removals.
   [[nodiscard]] Plan batch() const { return {make_plan(config_, Extent::quick, 1)[1]}; }
 
+  std::optional<Evidence> evidence_;
   Workers workers_{1};
   ModelConfig config_ = preset_config(small_preset(Architecture::llama), {{"num_hidden_layers", 2}});
   Model model_ = make_synthetic(config_, DType::f32, 1, workers_);
@@ -95,6 +97,10 @@ TEST_F(CacheOfARun, ThatHoldsAWrongEntryFailsToTheBit) {
     EXPECT_EQ(first.worst->position, lengths[first.worst->batch_row] - 1);
     EXPECT_NE(first.worst->expected, first.worst->computed);
     EXPECT_EQ(run.verdict(), BackendVerification::Verdict::failed);
+    ASSERT_TRUE(evidence_);
+    EXPECT_EQ(evidence_->check.tap, of_keys ? "cache.k" : "cache.v");
+    EXPECT_EQ(evidence_->expected.shape(), (Shape{2, 17, config_.num_kv_heads, config_.head_dim})) << "sequence 0";
+    EXPECT_NE(evidence_->expected.values().back(), evidence_->got.values().back());
   }
 }
 

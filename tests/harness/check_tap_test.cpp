@@ -29,7 +29,7 @@ class CheckTap : public ::testing::Test {
   [[nodiscard]] TapCheck check(TapId id, const Tensor& expected, const Tensor& got,
                                const std::function<double(Index)>& limit) const {
     return check_tap({VerifyMode::isolated, Inputs::random, &call_, {{5, 6, 0}, {0, 0, 1}}}, spec_of(specs_, id.tap),
-                     id, expected, got, limit);
+                     id, DType::bf16, expected, got, limit);
   }
   [[nodiscard]] TapCheck check(const Tensor& expected, const Tensor& got, double limit) const {
     return check({Tap::layer_out, 1}, expected, got, [=](Index) { return limit; });
@@ -54,6 +54,18 @@ TEST_F(CheckTap, SaysWhatWasChecked) {
   EXPECT_EQ(result.straying, 0);
   EXPECT_EQ(result.ratio, 0.0);
   EXPECT_FALSE(result.worst);
+}
+
+// 1 + 2^-9 lies half-way between two values of bf16 and rounds to 1, the even one.
+TEST_F(CheckTap, TellsTheBackendsErrorFromTheRoundingOfItsType) {
+  const TapCheck rounded = check(row({2, 1 + 0x1p-9, 4}), row({2, 1, 4}), 1.0);
+  EXPECT_EQ(rounded.error, 0x1p-9);
+  EXPECT_EQ(rounded.rounded_error, 0.0);
+  EXPECT_EQ(rounded.rounding, 0x1p-9);
+  const TapCheck a_step_up = check(row({2, 1 + 0x1p-9, 4}), row({2, 1 + 0x1p-7, 4}), 1.0);
+  EXPECT_EQ(a_step_up.error, 0x1p-7 - 0x1p-9);
+  EXPECT_EQ(a_step_up.rounded_error, 0x1p-7);
+  EXPECT_EQ(a_step_up.rounding, 0x1p-9);
 }
 
 // Powers of two: error and limit are exact.

@@ -134,6 +134,30 @@ TEST_P(ProductsAndNorms, ALinearLayerPassesOnWhatItsInputErrs) {
   }
 }
 
+// What a matrix unit that drops bits makes of a long sum of terms of one sign is forgiven where it is declared, and not
+// where it is not.
+TEST(ErrorModel, ATruncatedSumIsWithinItsBoundWhereItIsDeclared) {
+  Arithmetic arithmetic = test::arithmetics()[0].arithmetic;
+  const ModelConfig config = test::one_layer(Architecture::llama, {{"intermediate_size", 8192}, {"hidden_size", 96}});
+  const TapId id{Tap::mlp_out, 0};
+  for (const bool declared : {true, false}) {
+    arithmetic.product_sums.truncates = declared;
+    BoundsOf bounds(config, arithmetic);
+    const Layer layer = layer_of(bounds, id);
+    Tensor x({1, 8192});
+    std::vector<double> w(8192);
+    layer.linear.weight.widen_row(0, w);
+    // Terms of one sign, the first one large: whatever follows is cut.
+    for (std::size_t i = 0; i < w.size(); ++i) x.row(0)[i] = std::copysign(i == 0 ? 64.0 : 0x1p-10, w[i]);
+    const Tensor exact = ref::product(bounds.workers(), x, layer.linear.weight, {});
+    const Tensor bound = bounds.of(id, exact, {{Tap::mlp_hidden, {x, {}}}});
+    double sum = 0.0;
+    for (std::size_t i = 0; i < w.size(); ++i) sum = test::cut(sum + test::cut(w[i] * x.row(0)[i]));
+    const double error = std::fabs(sum - exact.row(0)[0]);
+    EXPECT_EQ(error <= bound.row(0)[0], declared) << error << " of " << bound.row(0)[0];
+  }
+}
+
 // What the declared arithmetic does not forgive: the same layer with its inputs in bf16 where float32 was declared.
 TEST(ErrorModel, InputsCoarserThanDeclaredAreBeyondTheBound) {
   BoundsOf bounds(test::one_layer(Architecture::llama), test::arithmetics()[0].arithmetic);
@@ -164,7 +188,8 @@ TEST_P(ProductsAndNorms, AnElementThatIsAHundredBoundsOffFailsAlone) {
   for (const std::size_t at : {std::size_t{0}, exact.values().size() / 2, exact.values().size() - 1}) {
     Tensor got = exact;
     got.values()[at] += 100.0 * bound.values()[at];
-    const TapCheck check = check_tap(place, spec_of(tap_specs(config), id.tap), id, exact, got, limit);
+    const TapCheck check =
+        check_tap(place, spec_of(tap_specs(config), id.tap), id, bounds.errors().type_of(id.tap), exact, got, limit);
     EXPECT_FALSE(check.passed);
     EXPECT_EQ(check.straying, 1);
     EXPECT_GT(check.ratio, 99.0);

@@ -79,6 +79,11 @@ Tensor narrowed(DType type, const Tensor& values) { return HostTensor(type, valu
 
 double narrowed(DType type, double value) { return narrowed(type, Tensor({1}, {value})).values()[0]; }
 
+double cut(double value) {
+  const auto nearest = static_cast<float>(value);
+  return std::fabs(nearest) > std::fabs(value) ? std::nextafterf(nearest, 0.0F) : nearest;
+}
+
 Floats floats(std::span<const double> values) {
   Floats out(values.size());
   std::ranges::transform(values, out.begin(), [](double value) { return static_cast<float>(value); });

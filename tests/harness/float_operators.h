@@ -23,6 +23,8 @@ inline constexpr Order kOrders[] = {Order::forward, Order::backward, Order::pair
 [[nodiscard]] float sum(Order order, std::span<const float> terms);
 [[nodiscard]] float dot(Order order, std::span<const float> a, std::span<const float> b);
 
+// To float32, towards 0.
+[[nodiscard]] double cut(double value);
 [[nodiscard]] ref::Tensor narrowed(DType type, const ref::Tensor& values);
 [[nodiscard]] double narrowed(DType type, double value);
 [[nodiscard]] Floats floats(std::span<const double> values);

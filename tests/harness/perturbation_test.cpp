@@ -8,6 +8,8 @@
 
 #include "harness/replicas.h"
 #include "harness/rounding.h"
+#include "reference/ops.h"
+#include "reference/product.h"
 #include "tests/harness/bounds_of.h"
 #include "tests/harness/float_operators.h"
 
@@ -194,6 +196,41 @@ TEST(Perturbation, MovesAsFarAsRoundingDoes) {
   for (std::size_t i = 0; i < before.values().size(); ++i) {
     ASSERT_LE(std::fabs(after.values()[i] - before.values()[i]), 2.001 * u * std::fabs(before.values()[i]));
   }
+}
+
+// The measure is the root mean square over rows of normal values: sums whose every step is cut towards 0.
+TEST(Perturbation, MovesAsFarAsTruncatedSumsDo) {
+  backends::Arithmetic arithmetic = test::arithmetics()[0].arithmetic;
+  arithmetic.product_sums.truncates = true;
+  PerturbationOf perturbation(arithmetic);
+  const Tensor before = PerturbationOf::rows(192);
+  const Tensor after = perturbation.moved({Tap::q_proj, 0}, TapLayout::rows, before);
+  BoundsOf bounds(test::one_layer(Architecture::llama), arithmetic);
+  const ref::Linear layer =
+      ref::bind_linear(*bounds.model().weights, bounds.errors().module_of({Tap::q_proj, 0}), false);
+  const Tensor x = test::normal_values({kReplicas * kRows, 192}, DType::f32, 3);
+  const Tensor exact = ref::product(bounds.workers(), x, layer.weight, {});
+  double real = 0.0, moved = 0.0;
+  std::vector<double> w(192);
+  for (Index o = 0; o < exact.cols(); ++o) {
+    layer.weight.widen_row(o, w);
+    for (Index r = 0; r < exact.rows(); ++r) {
+      double sum = 0.0;
+      for (std::size_t i = 0; i < w.size(); ++i) sum = test::cut(sum + test::cut(w[i] * x.row(r)[i]));
+      const double error = sum - exact.row(r)[static_cast<std::size_t>(o)];
+      real += error * error;
+    }
+  }
+  for (Index r = kRows; r < before.rows(); ++r) {
+    for (std::size_t i = 0; i < 192; ++i) {
+      const double move = after.row(r)[i] - before.row(r)[i];
+      moved += move * move;
+    }
+  }
+  const double ratio = std::sqrt(moved / static_cast<double>((before.rows() - kRows) * 192)) /
+                       std::sqrt(real / static_cast<double>(exact.size()));
+  EXPECT_GT(ratio, 1.0);
+  EXPECT_LT(ratio, 4.0);  // a floor that is too wide would hide mistakes
 }
 
 }  // namespace

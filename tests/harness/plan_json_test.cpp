@@ -140,6 +140,8 @@ TEST(ArithmeticText, GivesBackTheArithmetic) {
                                    .product_inputs = DType::bf16,
                                    .attention_inputs = DType::f16,
                                    .accumulation = DType::f32,
+                                   .product_sums = {.fused = 4, .truncates = true},
+                                   .attention_sums = {.fused = 16},
                                    .f32_rope_angles = true};
   for (const backends::Arithmetic& arithmetic : {mixed, backends::Arithmetic{}}) {
     EXPECT_EQ(parse_arithmetic(arithmetic_json(arithmetic).dump(), "here"), arithmetic);
@@ -152,6 +154,11 @@ TEST(ArithmeticText, GivesBackTheArithmetic) {
     EXPECT_EQ(error.code(), "golden.format") << field.key();
     wrong.erase(field.key());
     EXPECT_EQ(error_of([&] { (void)parse_arithmetic(wrong.dump(), "here"); }).code(), "golden.format");
+  }
+  for (const nlohmann::json& fused : {nlohmann::json(0), nlohmann::json(-1), nlohmann::json(2.5)}) {
+    nlohmann::json wrong = text;
+    wrong["product_sums"]["fused"] = fused;
+    EXPECT_EQ(error_of([&] { (void)parse_arithmetic(wrong.dump(), "here"); }).code(), "golden.format") << fused;
   }
 }
 

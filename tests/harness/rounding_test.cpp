@@ -91,6 +91,32 @@ TEST(Gamma, GrowsWithTheNumberOfRoundings) {
   }
 }
 
+TEST(Gamma, OfASumThatRoundsIsTheWorstCaseWhereThatIsAskedFor) {
+  const backends::Summation one_by_one;
+  for (const DType type : kTypes) {
+    for (const Index k : {1, 100, 113, 5000}) {
+      EXPECT_EQ(gamma(k, one_by_one, type, Bounds::probabilistic), gamma(k, type));
+      EXPECT_EQ(gamma(k, one_by_one, type, Bounds::deterministic), worst_case_gamma(k, type));
+    }
+  }
+}
+
+TEST(Gamma, OfASumInBlocksCountsTheirRoundings) {
+  const auto worst = [](Index terms, Index fused) {
+    return gamma(terms, {.fused = fused}, DType::f32, Bounds::deterministic);
+  };
+  EXPECT_EQ(worst(64, 8), worst_case_gamma(8 + 1, DType::f32));
+  EXPECT_EQ(worst(65, 8), worst_case_gamma(9 + 1, DType::f32));
+  EXPECT_EQ(worst(1, 8), worst_case_gamma(1 + 1, DType::f32));
+}
+
+// Each cut goes up to two units towards 0, and none makes up for another.
+TEST(Gamma, OfATruncatedSumIsTheWorstCaseOfTwiceTheUnit) {
+  for (const Bounds bounds : {Bounds::probabilistic, Bounds::deterministic}) {
+    EXPECT_EQ(gamma(5000, {.truncates = true}, DType::f32, bounds), worst_case_gamma(10000, DType::f32));
+  }
+}
+
 TEST(SecondOrder, CoversProductsOfTheCoarsestRoundings) {
   const double u = unit_roundoff(DType::bf16);
   EXPECT_LE((1.0 + u) * (1.0 + u) * (1.0 + u) - 1.0, kSecondOrder * 3.0 * u);

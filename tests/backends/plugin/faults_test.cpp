@@ -183,6 +183,11 @@ TEST(Faults, AnUnknownTypeIsAnError) {
   expect_both("junk arithmetic", std::string("backend.failed: arithmetic: accumulation of type 77: there are 0..3"));
 }
 
+TEST(Faults, SumsInBlocksOfNothingAreAnError) {
+  expect_both("blocks arithmetic",
+              std::string("backend.failed: arithmetic: products in blocks of 0: must be at least 1"));
+}
+
 TEST(Faults, TapsThatCannotBeAreErrors) {
   expect_both("type taps", HasSubstr("a tensor of type 99"));
   expect_both("rank taps", HasSubstr("a tensor of rank 99"));
