@@ -45,8 +45,14 @@ Model small_model(Architecture architecture, DType dtype, const nlohmann::json& 
   return make_synthetic(preset_config(small_preset(architecture), fields), dtype, 1, workers);
 }
 
-Fault::Fault(const char* what) { ::setenv("MLBENCH_TEST_FAULT", what, 1); }
-Fault::~Fault() { ::unsetenv("MLBENCH_TEST_FAULT"); }
+// A child that was built with a sanitizer ends by its own report otherwise, not by the signal.
+Fault::Fault(const char* what) {
+  ::setenv("MLBENCH_TEST_FAULT", what, 1);
+  for (const char* options : {"ASAN_OPTIONS", "TSAN_OPTIONS"}) ::setenv(options, "handle_segv=0", 1);
+}
+Fault::~Fault() {
+  for (const char* name : {"MLBENCH_TEST_FAULT", "ASAN_OPTIONS", "TSAN_OPTIONS"}) ::unsetenv(name);
+}
 
 std::vector<pid_t> children_of(pid_t parent) {
   std::vector<pid_t> out;
