@@ -46,7 +46,7 @@ struct DeviceInfo {
 };
 
 // Under what a model is loaded.
-struct RunConfig {
+struct RunConfig {  // NOLINT(clang-analyzer-optin.performance.Padding): as people name them
   DType dtype = DType::f32;  // storage of weights and cache; the session declares the rest
   std::string device;        // an id of devices(); empty: the backend's choice
   int threads = 0;           // of the host, for backends that compute there; 0: the backend's choice
@@ -210,6 +210,14 @@ struct MemoryEstimate {
   [[nodiscard]] std::uint64_t total() const { return weights_bytes + cache_bytes + scratch_bytes; }
 };
 
+// What a device reaches in practice. 0: not measured.
+struct DeviceRates {
+  double read_bytes_per_second = 0.0;  // of memory, beyond the caches
+  double flops_per_second = 0.0;       // of matrix products, a multiplication and its addition being two
+
+  friend bool operator==(const DeviceRates&, const DeviceRates&) = default;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -227,6 +235,11 @@ class Backend {
                                               const KvLimits& limits) const = 0;
   // Loads a model that supports() accepts. Weights are rounded to run.dtype. The model must outlive the session.
   [[nodiscard]] virtual std::unique_ptr<Session> load(const Model& model, const RunConfig& run) = 0;
+  // The rates of run.device in run.dtype, with run.threads: the best of what about `seconds` of trying show, so that a
+  // model's share of them is what it leaves unused. Nothing where this is not offered.
+  [[nodiscard]] virtual std::optional<DeviceRates> measure_rates(const RunConfig& /*run*/, double /*seconds*/) {
+    return std::nullopt;
+  }
 };
 
 }  // namespace mlbench::backends

@@ -2,7 +2,7 @@
  * nothing of mlbench but this file, C11 or C++ alike.
  *
  * It exports one function, mlbench_plugin_entry, that returns a table of functions. All of them are needed but
- * `synchronize`, which may be null.
+ * `synchronize` and `measure_rates`, which may be null.
  *
  * Errors. A call returns MLBENCH_OK, or another status with the caller's mlbench_error filled in. MLBENCH_REQUEST: what
  * was asked for is wrong; the session and the cache are as they were before; `code` is one of those named at the calls
@@ -246,6 +246,14 @@ typedef struct mlbench_memory {
   uint64_t scratch_bytes;
 } mlbench_memory;
 
+/* What a device reaches in practice. Filled in with 0, not measured, before the call. */
+typedef struct mlbench_rates {
+  uint32_t struct_size;
+  uint32_t reserved;
+  double read_bytes_per_second; /* of memory, beyond the caches */
+  double flops_per_second;      /* of matrix products, a multiplication and its addition being two */
+} mlbench_rates;
+
 /* The arithmetic that a session declares: types are enum mlbench_dtype. Error bounds follow from it and from nothing
  * else: what is not declared is not forgiven. All roundings are to nearest, ties to even. */
 typedef struct mlbench_arithmetic {
@@ -441,6 +449,12 @@ typedef struct mlbench_plugin {
   /* Overwrites entries [begin, begin + n). Entries shared with another sequence change for both. */
   int32_t (*debug_set_kv)(mlbench_cache* cache, int64_t id, int64_t begin, const mlbench_const_tensor* keys,
                           const mlbench_const_tensor* values, mlbench_error* error);
+
+  /* -- added later: a table may end before this -- */
+
+  /* Without a session. The rates of run->device in run->dtype, with run->threads: the best of what about `seconds` of
+   * trying show. May be null, or leave both at 0, where this is not offered; then no share of them is reported. */
+  int32_t (*measure_rates)(const mlbench_run* run, double seconds, mlbench_rates* rates, mlbench_error* error);
 } mlbench_plugin;
 
 #define MLBENCH_PLUGIN_ENTRY "mlbench_plugin_entry"

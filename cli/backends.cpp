@@ -73,10 +73,19 @@ void PluginOptions::add_to(CLI::App& command) {
       ->capture_default_str();
 }
 
+std::vector<std::string> PluginOptions::words() const {
+  std::vector<std::string> out;
+  if (options_.in_process) out.emplace_back("--in-process");
+  if (options_.process.time_limit_s != plugin::ProcessOptions{}.time_limit_s) {
+    out.emplace_back("--time-limit");
+    out.push_back(fmt::format("{}", options_.process.time_limit_s));
+  }
+  return out;
+}
+
 std::string PluginOptions::command_line() const {
-  std::string out = options_.in_process ? " --in-process" : "";
-  if (options_.process.time_limit_s != plugin::ProcessOptions{}.time_limit_s)
-    out += fmt::format(" --time-limit {}", options_.process.time_limit_s);
+  std::string out;
+  for (const std::string& word : words()) out += " " + word;
   return out;
 }
 

@@ -29,6 +29,8 @@ class PluginOptions {
   [[nodiscard]] const plugin::OpenOptions& get() const { return options_; }
   // What differs from the defaults, for a shell.
   [[nodiscard]] std::string command_line() const;
+  // The same as words.
+  [[nodiscard]] std::vector<std::string> words() const;
 
  private:
   plugin::OpenOptions options_;

@@ -16,9 +16,13 @@ namespace mlbench::cli {
 using Action = std::function<int()>;
 
 // Adds the command to `app`; when it is the one that was named, `action` is set.
+void add_bench_command(CLI::App& app, Action& action);
+void add_bench_worker_command(CLI::App& app, Action& action);
+void add_compare_command(CLI::App& app, Action& action);
 void add_golden_command(CLI::App& app, Action& action);
 void add_list_command(CLI::App& app, Action& action);
 void add_plugin_host_command(CLI::App& app, Action& action);
+void add_probe_command(CLI::App& app, Action& action);
 void add_selftest_command(CLI::App& app, Action& action);
 void add_verify_command(CLI::App& app, Action& action);
 
@@ -32,6 +36,8 @@ class ModelOptions {
   [[nodiscard]] bool given() const;
   // One choice for each architecture of the list.
   [[nodiscard]] std::vector<ModelOptions> each() const;
+  // The same options, but of this model: one of the three is not empty.
+  [[nodiscard]] ModelOptions of(const std::string& arch, const std::string& preset, const std::string& folder) const;
   // For people: "olmo-small", or the folder. For a shell: the options that make this choice again.
   [[nodiscard]] std::string description() const;
   [[nodiscard]] std::string command_line() const;
@@ -48,6 +54,9 @@ class ModelOptions {
   std::vector<std::string> settings_;
   std::uint64_t seed_ = 1;
 };
+
+// What this process was started with, for a shell.
+[[nodiscard]] std::string own_command_line();
 
 // As one word of a POSIX shell.
 [[nodiscard]] std::string shell_word(const std::string& text);

@@ -45,7 +45,11 @@ int run(int argc, char** argv) {
   mlbench::cli::add_selftest_command(app, action);
   mlbench::cli::add_verify_command(app, action);
   mlbench::cli::add_golden_command(app, action);
+  mlbench::cli::add_bench_command(app, action);
+  mlbench::cli::add_compare_command(app, action);
+  mlbench::cli::add_probe_command(app, action);
   mlbench::cli::add_plugin_host_command(app, action);
+  mlbench::cli::add_bench_worker_command(app, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {

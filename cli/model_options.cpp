@@ -75,6 +75,14 @@ std::vector<ModelOptions> ModelOptions::each() const {
   return choices;
 }
 
+ModelOptions ModelOptions::of(const std::string& arch, const std::string& preset, const std::string& folder) const {
+  ModelOptions out = *this;
+  out.arch_ = arch;
+  out.preset_ = preset;
+  out.folder_ = folder;
+  return out;
+}
+
 std::string ModelOptions::description() const { return folder_.empty() ? preset() : folder_; }
 
 std::string ModelOptions::command_line() const {

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 
 #include <fmt/format.h>
 
@@ -17,6 +18,13 @@ void print(const std::string& text) {
   if (!ok && errno != EPIPE) {
     throw Error(ErrorKind::internal, "file.unwritable", fmt::format("standard output: {}", std::strerror(errno)));
   }
+}
+
+std::string own_command_line() {
+  std::ifstream file("/proc/self/cmdline", std::ios::binary);
+  std::string out, word;
+  while (std::getline(file, word, '\0')) out += (out.empty() ? "" : " ") + shell_word(word);
+  return out;
 }
 
 bool stderr_is_terminal() { return ::isatty(STDERR_FILENO) == 1; }

@@ -123,8 +123,8 @@ double Perturbation::spread(Tap tap, double value, double row_size, const double
 double Perturbation::truncated_part() const {
   const backends::Arithmetic& arithmetic = error_model_.arithmetic();
   if (!arithmetic.product_sums.truncates) return 0.0;
-  return unit_roundoff(arithmetic.accumulation) * 0.5 *
-         static_cast<double>(input_width_ / arithmetic.product_sums.fused);
+  return unit_roundoff(arithmetic.accumulation) * 0.5 * static_cast<double>(input_width_) /
+         static_cast<double>(arithmetic.product_sums.fused);
 }
 
 void Perturbation::note_product_input(const ref::Tensor& rows) {
@@ -160,6 +160,7 @@ const Perturbation::Vector& Perturbation::gains(TapId id, Index width) {
 }
 
 void Perturbation::apply(TapId id, TapLayout layout, Index replicas, std::uint64_t call, ref::Tensor& value) {
+  if (value.size() == 0) return;
   const backends::Arithmetic& arithmetic = error_model_.arithmetic();
   const Vector* norms = is_product(id.tap) ? &weight_norms(id) : nullptr;
   const bool normed = is_norm(id.tap);

@@ -108,9 +108,8 @@ std::string coarser(const backends::Arithmetic& own, const backends::Arithmetic&
         part("sums", own.accumulation, limits.accumulation)}) {
     if (!reason.empty()) return reason;
   }
-  if (const std::string reason = coarser("products", own.product_sums, limits.product_sums); !reason.empty())
-    return reason;
-  if (const std::string reason = coarser("attention", own.attention_sums, limits.attention_sums); !reason.empty())
+  if (std::string reason = coarser("products", own.product_sums, limits.product_sums); !reason.empty()) return reason;
+  if (std::string reason = coarser("attention", own.attention_sums, limits.attention_sums); !reason.empty())
     return reason;
   return own.f32_rope_angles && !limits.f32_rope_angles ? "rotary angles in f32" : "";
 }

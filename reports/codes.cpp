@@ -43,6 +43,16 @@ constexpr Code kRequests[] = {
     {"input.logit_position", "2", "A logit position is no row of the call.",
      "A method that returns logits of chosen rows was asked for one that it does not have.",
      "Positions count the rows of the call from 0."},
+    {"sweep.format", "2", "A sweep file is wrong.",
+     "It is no JSON, names an axis that there is not, or has a value that an axis cannot take.",
+     "Compare with bench/sweeps/smoke.json; the message names the place."},
+    {"bench.resume", "2", "An earlier benchmark result cannot be gone on with.",
+     "It was measured with other settings, on another machine or with another build.",
+     "Give the options that it was made with, or measure anew."},
+    {"bench.format", "2", "A file of benchmark results cannot be read.",
+     "It is damaged, of a newer version, larger than any benchmark, or in a format that mlbench does not know.",
+     "Name a file of mlbench bench --json, of Google Benchmark or of llama-bench; docs/bench-formats.md describes "
+     "them."},
 };
 
 constexpr Code kModels[] = {
@@ -145,6 +155,14 @@ constexpr Code kBackends[] = {
      "mlbench list backends shows them; a shared library is named by its path, with a slash."},
     {"backend.unavailable", "3", "The backend is not there.",
      "It is not part of this build, or the machine has no device for it.", "mlbench list backends says what it lacks."},
+    {"backend.no_probe", "3", "The backend does not measure what its device reaches.",
+     "mlbench probe asks the backend for its memory's bandwidth and its rate of matrix products, and it offers "
+     "neither.",
+     "A plug-in offers them through measure_rates in mlbench/plugin.h. mlbench bench works without, but shows no MFU "
+     "and MBU."},
+    {"bench.worker", "3", "Another mlbench cannot run beside this one.",
+     "The program that --against names could not be started, ended, or is of a version that talks differently.",
+     "Name a program that was built from a version near this one; the message says what it did."},
     {"backend.failed", "1", "The backend gave something unusable, or reported an error.",
      "A tap has the wrong shape, or a library that it calls failed. The run's verdict is error.",
      "The message has the backend's own words; the other runs go on."},

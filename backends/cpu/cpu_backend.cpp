@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "backends/cpu/onednn.h"
+#include "backends/cpu/probe.h"
 #include "backends/cpu/session.h"
 #include "backends/cpu/threads.h"
 #include "core/error.h"
@@ -18,6 +19,7 @@ namespace mlbench::cpu {
 namespace {
 
 using backends::DeviceInfo;
+using backends::DeviceRates;
 using backends::MemoryEstimate;
 using backends::RunConfig;
 using backends::Support;
@@ -74,6 +76,16 @@ std::uint64_t scratch_bytes(const ModelConfig& c, const KvLimits& limits) {
   return product_of({static_cast<double>(limits.prefill_chunk_size), static_cast<double>(row), sizeof(float)});
 }
 
+// What of an answer does not depend on the model.
+Support runs(const RunConfig& run) {
+  if (run.dtype == DType::f64) return Support::no("f64: weights are stored as f32, bf16 or f16");
+  if (!run.device.empty() && run.device != kDevice) {
+    return Support::no(fmt::format("device {}: the cpu backend has one, {}", in_quotes(run.device), kDevice));
+  }
+  if (run.threads < 0) return Support::no(fmt::format("{} threads: must be >= 0, 0 for all", run.threads));
+  return {};
+}
+
 class CpuBackend final : public backends::Backend {
  public:
   [[nodiscard]] std::string_view name() const override { return kDevice; }
@@ -86,11 +98,7 @@ class CpuBackend final : public backends::Backend {
   }
 
   [[nodiscard]] Support supports(const ModelConfig& config, const RunConfig& run) const override {
-    if (run.dtype == DType::f64) return Support::no("f64: weights are stored as f32, bf16 or f16");
-    if (!run.device.empty() && run.device != kDevice) {
-      return Support::no(fmt::format("device {}: the cpu backend has one, {}", in_quotes(run.device), kDevice));
-    }
-    if (run.threads < 0) return Support::no(fmt::format("{} threads: must be >= 0, 0 for all", run.threads));
+    if (Support support = runs(run); !support) return support;
     if (run.tensor_parallel != 1 || run.pipeline_parallel != 1) {
       return Support::no(fmt::format("tensor parallel {}, pipeline parallel {}: the cpu backend holds whole models",
                                      run.tensor_parallel, run.pipeline_parallel));
@@ -115,6 +123,11 @@ class CpuBackend final : public backends::Backend {
       throw request_error("config.unsupported", support.reason);
     }
     return std::make_unique<Session>(model, run.dtype, threads_of(run));
+  }
+
+  [[nodiscard]] std::optional<DeviceRates> measure_rates(const RunConfig& run, double seconds) override {
+    if (const Support support = runs(run); !support) throw request_error("config.unsupported", support.reason);
+    return cpu::measure_rates(run.dtype, threads_of(run), seconds);
   }
 };
 

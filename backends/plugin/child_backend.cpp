@@ -16,6 +16,7 @@ namespace mlbench::plugin {
 namespace {
 
 using backends::Arithmetic;
+using backends::DeviceRates;
 using backends::MemoryEstimate;
 using backends::Method;
 using backends::RunConfig;
@@ -362,6 +363,19 @@ class ChildBackend final : public backends::Backend {
   [[nodiscard]] std::unique_ptr<backends::Session> load(const Model& model, const RunConfig& run) override {
     (void)process();
     return std::make_unique<ChildSession>(std::move(idle_), model, run);
+  }
+  [[nodiscard]] std::optional<DeviceRates> measure_rates(const RunConfig& run, double seconds) override {
+    const char* doing = "measure_rates";
+    Writer message;
+    put(message, run);
+    message.number(seconds);
+    std::optional<DeviceRates> rates;
+    Process& asked = process();
+    asked.read(doing, asked.ask(doing, Op::measure_rates, message, nullptr, seconds), [&](Reader& answer) {
+      const auto read = answer.number<double>();
+      rates = rates_of(read, answer.number<double>());
+    });
+    return rates;
   }
 
  private:

@@ -1,6 +1,7 @@
 #include "backends/plugin/convert.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <utility>
 
@@ -366,6 +367,15 @@ std::optional<TapId> tap_of(std::int32_t tap, std::int64_t layer, Index num_laye
   const TapId id{static_cast<Tap>(tap), layer};
   const bool fits = per_layer(id.tap) ? layer >= 0 && layer < num_layers : layer == -1;
   return fits ? std::optional(id) : std::nullopt;
+}
+
+std::optional<backends::DeviceRates> rates_of(double read_bytes_per_second, double flops_per_second) {
+  for (const double rate : {read_bytes_per_second, flops_per_second}) {
+    if (std::isfinite(rate) && rate >= 0.0) continue;
+    throw backend_failed(fmt::format("measure_rates: {:g} per second: a finite number, at least 0, is needed", rate));
+  }
+  if (read_bytes_per_second == 0.0 && flops_per_second == 0.0) return std::nullopt;
+  return backends::DeviceRates{read_bytes_per_second, flops_per_second};
 }
 
 std::optional<std::size_t> bytes_of(DType dtype, const Shape& shape) {

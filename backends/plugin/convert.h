@@ -78,6 +78,9 @@ class CModel {
 [[nodiscard]] Model model_of(const mlbench_model& model);
 [[nodiscard]] std::optional<TapId> tap_of(std::int32_t tap, std::int64_t layer, Index num_layers);
 
+// Nothing where both are 0, not measured.
+[[nodiscard]] std::optional<backends::DeviceRates> rates_of(double read_bytes_per_second, double flops_per_second);
+
 // Bytes of a tensor; nothing where a size is negative or the product does not fit.
 [[nodiscard]] std::optional<std::size_t> bytes_of(DType dtype, const Shape& shape);
 

@@ -295,6 +295,15 @@ std::int32_t BackendCalls::load(Backend& backend, const mlbench_model* model, co
   });
 }
 
+std::int32_t BackendCalls::measure_rates(Backend& backend, const mlbench_run* run, double seconds, mlbench_rates* rates,
+                                         mlbench_error* error) {
+  return guarded(error, [&] {
+    const auto measured = backend.measure_rates(run_of(*run), seconds).value_or(backends::DeviceRates{});
+    rates->read_bytes_per_second = measured.read_bytes_per_second;
+    rates->flops_per_second = measured.flops_per_second;
+  });
+}
+
 mlbench_plugin session_table(const char* name) {
   mlbench_plugin out{};
   out.abi_version = MLBENCH_PLUGIN_ABI_VERSION;

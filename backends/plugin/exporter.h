@@ -26,6 +26,8 @@ struct BackendCalls {
                              const mlbench_kv_limits* limits, mlbench_memory* memory, mlbench_error* error);
   static std::int32_t load(backends::Backend& backend, const mlbench_model* model, const mlbench_run* run,
                            mlbench_session** session, mlbench_error* error);
+  static std::int32_t measure_rates(backends::Backend& backend, const mlbench_run* run, double seconds,
+                                    mlbench_rates* rates, mlbench_error* error);
 };
 
 // A table of the session's and the cache's functions; the others are null.
@@ -42,6 +44,7 @@ const mlbench_plugin* table_of(const char* name) {
     out.supports = [](auto... args) { return BackendCalls::supports(*backend, args...); };
     out.memory = [](auto... args) { return BackendCalls::memory(*backend, args...); };
     out.load = [](auto... args) { return BackendCalls::load(*backend, args...); };
+    out.measure_rates = [](auto... args) { return BackendCalls::measure_rates(*backend, args...); };
     return out;
   }();
   return &table;

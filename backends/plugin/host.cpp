@@ -131,10 +131,18 @@ class Server {
 
   void handle_backend(Op op, Reader& request, Writer& reply) {
     if (op == Op::load) return load(request, reply);
+    if (op == Op::measure_rates) return measure_rates(request, reply);
     const auto config = get<ModelConfig>(request);
     const auto run = get<backends::RunConfig>(request);
     if (op == Op::supports) return put(reply, backend_.supports(config, run));
     put(reply, backend_.memory(config, run, get<KvLimits>(request)));
+  }
+
+  void measure_rates(Reader& request, Writer& reply) {
+    const auto run = get<backends::RunConfig>(request);
+    const auto rates = backend_.measure_rates(run, request.number<double>()).value_or(backends::DeviceRates{});
+    reply.number(rates.read_bytes_per_second);
+    reply.number(rates.flops_per_second);
   }
 
   void load(Reader& request, Writer& reply) {

@@ -7,12 +7,14 @@
 #include <fmt/format.h>
 
 #include "backends/plugin/convert.h"
+#include "backends/plugin/library.h"
 
 namespace mlbench::plugin {
 namespace {
 
 using backends::Arithmetic;
 using backends::DeviceInfo;
+using backends::DeviceRates;
 using backends::MemoryEstimate;
 using backends::Method;
 using backends::RunConfig;
@@ -368,6 +370,14 @@ class InProcessBackend final : public backends::Backend {
     if (const Support support = supports(model.config, run); !support)
       throw request_error("config.unsupported", support.reason);
     return std::make_unique<Session>(table_, model, run);
+  }
+
+  [[nodiscard]] std::optional<DeviceRates> measure_rates(const RunConfig& run, double seconds) override {
+    if (!has_measure_rates(table_)) return std::nullopt;
+    const mlbench_run how = to_c(run);
+    mlbench_rates rates{sizeof(mlbench_rates), 0, 0.0, 0.0};
+    call("measure_rates", table_.measure_rates, &how, seconds, &rates);
+    return rates_of(rates.read_bytes_per_second, rates.flops_per_second);
   }
 
  private:

@@ -36,7 +36,7 @@ struct Member {
 
 #define MLBENCH_MEMBER(name) \
   { #name, offsetof(mlbench_plugin, name) }
-// Every pointer of the table that may not be null.
+// Every pointer of the first revision's table that may not be null.
 constexpr Member kNeeded[] = {
     MLBENCH_MEMBER(name),
     MLBENCH_MEMBER(version),
@@ -74,8 +74,11 @@ constexpr Member kNeeded[] = {
     MLBENCH_MEMBER(debug_set_kv),
 };
 #undef MLBENCH_MEMBER
-// With synchronize, these are all.
-static_assert(sizeof(mlbench_plugin) == 2 * sizeof(std::uint32_t) + (std::size(kNeeded) + 1) * sizeof(void*));
+// What the first revision had.
+constexpr std::size_t kFirstSize = offsetof(mlbench_plugin, measure_rates);
+// With synchronize and measure_rates, these are all.
+static_assert(kFirstSize == 2 * sizeof(std::uint32_t) + (std::size(kNeeded) + 1) * sizeof(void*));
+static_assert(sizeof(mlbench_plugin) == kFirstSize + sizeof(void*));
 
 bool is_null(const mlbench_plugin& table, const Member& member) {
   const void* pointer = nullptr;
@@ -86,7 +89,7 @@ bool is_null(const mlbench_plugin& table, const Member& member) {
 // A later revision's table may be larger, but not by much, and by whole pointers.
 bool sensible_size(std::uint32_t size) {
   constexpr std::uint32_t kLargest = 1U << 16U;
-  return size >= sizeof(mlbench_plugin) && size <= kLargest && size % sizeof(void*) == 0;
+  return size >= kFirstSize && size <= kLargest && size % sizeof(void*) == 0;
 }
 
 void check_table(const std::string& path, const mlbench_plugin* table) {
@@ -98,17 +101,22 @@ void check_table(const std::string& path, const mlbench_plugin* table) {
   }
   if (!sensible_size(table->struct_size)) {
     throw refused("plugin.table", path,
-                  fmt::format("its table has {} bytes, version {} of mlbench/plugin.h has {}", table->struct_size,
-                              MLBENCH_PLUGIN_ABI_VERSION, sizeof(mlbench_plugin)));
+                  fmt::format("its table has {} bytes, version {} of mlbench/plugin.h has {} to {}", table->struct_size,
+                              MLBENCH_PLUGIN_ABI_VERSION, kFirstSize, sizeof(mlbench_plugin)));
   }
   for (const Member& member : kNeeded) {
     if (!is_null(*table, member)) continue;
-    throw refused("plugin.table", path, fmt::format("its table lacks {}: all but synchronize are needed", member.name));
+    throw refused("plugin.table", path,
+                  fmt::format("its table lacks {}: all but synchronize and measure_rates are needed", member.name));
   }
   if (clean_text(table->name, 64).empty()) throw refused("plugin.table", path, "its table's name is empty");
 }
 
 }  // namespace
+
+bool has_measure_rates(const mlbench_plugin& table) {
+  return table.struct_size >= kFirstSize + sizeof(void*) && table.measure_rates != nullptr;
+}
 
 const mlbench_plugin* open_library(const std::string& path) {
   std::error_code no_matter;

@@ -14,6 +14,10 @@ namespace mlbench::plugin {
 //   plugin.symbol   it exports no mlbench_plugin_entry
 //   plugin.version  another abi_version
 //   plugin.table    no table, one that is too small or of no sensible size, or one that lacks a function or the name
+// The table may be one of an earlier revision: has_measure_rates().
 [[nodiscard]] const mlbench_plugin* open_library(const std::string& path);
+
+// Whether the table reaches that far, and offers it.
+[[nodiscard]] bool has_measure_rates(const mlbench_plugin& table);
 
 }  // namespace mlbench::plugin

@@ -147,10 +147,10 @@ void Process::hear_description() {
   });
 }
 
-Deadline Process::deadline() const {
+Deadline Process::deadline(double busy_s) const {
   if (options_.time_limit_s <= 0.0) return std::nullopt;
   // Longer than a century is forever, and would not fit.
-  const double seconds = std::min(options_.time_limit_s, 3e9);
+  const double seconds = std::min(options_.time_limit_s + std::max(0.0, busy_s), 3e9);
   return Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
 }
 
@@ -194,9 +194,9 @@ auto Process::guarded(std::string_view doing, Talk talk) -> decltype(talk()) {
   }
 }
 
-Reader Process::ask(std::string_view doing, Op op, const Writer& request, const OnTap& on_tap) {
+Reader Process::ask(std::string_view doing, Op op, const Writer& request, const OnTap& on_tap, double busy_s) {
   return guarded(doing, [&] {
-    const Deadline deadline = this->deadline();
+    const Deadline deadline = this->deadline(busy_s);
     channel_->send(static_cast<std::uint32_t>(op), request, deadline, true);
     return hear(on_tap, deadline);
   });

@@ -41,7 +41,8 @@ class Process {
   // Asks and waits. Throws what the plug-in threw. When its process ends or says what cannot be, backend.crashed or
   // backend.failed; when it does not answer in time, backend.timeout: the process is gone then, and every later call
   // throws the same. What `on_tap` throws is thrown when the call is over. The answer lies in memory of the channel.
-  Reader ask(std::string_view doing, Op op, const Writer& request, const OnTap& on_tap = nullptr);
+  // `busy_s` of a call that is to take so long do not count.
+  Reader ask(std::string_view doing, Op op, const Writer& request, const OnTap& on_tap = nullptr, double busy_s = 0.0);
   // Reads an answer; what read() finds malformed ends the process.
   template <class Read>
   void read(std::string_view doing, Reader answer, Read read) {
@@ -57,7 +58,7 @@ class Process {
   void start();
   void end(double patience_s);
   void hear_description();
-  [[nodiscard]] Deadline deadline() const;
+  [[nodiscard]] Deadline deadline(double busy_s = 0.0) const;
   Reader hear(const OnTap& on_tap, const Deadline& deadline);
   template <class Talk>
   auto guarded(std::string_view doing, Talk talk) -> decltype(talk());

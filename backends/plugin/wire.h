@@ -23,6 +23,7 @@ namespace mlbench::plugin {
 enum class Op : std::uint32_t {
   supports,
   memory,
+  measure_rates,
   load,
   create_cache,
   destroy_cache,

@@ -351,6 +351,7 @@ constexpr mlbench_plugin kTable = {
     .sequence_length = sequence_length,
     .debug_get_kv = debug_get_kv,
     .debug_set_kv = debug_set_kv,
+    .measure_rates = nullptr,  // not offered
 };
 
 }  // namespace

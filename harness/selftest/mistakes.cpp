@@ -14,7 +14,7 @@ namespace {
 using S = Scene;
 using M = Mistake;
 
-const std::vector<MistakeInfo>& table() {
+const std::vector<MistakeInfo>& table() {  // NOLINT(readability-function-size): a table
   static const std::vector<MistakeInfo> all = {
       // ---- rotary embedding ----
       {M::rope_pairs_neighbours,

@@ -136,7 +136,7 @@ TEST(CModel, HasEveryWeightByItsName) {
 
 TEST(CleanText, LeavesLinesAloneAndEscapesTheRest) {
   const auto clean = [](std::string_view text) { return clean_text(text.data(), text.size()); };
-  for (const char* plain : {"", "plain", "a \"quoted\" C:\\path \\x1b", "Zw\xC3\xB6lf \xE2\x82\xAC"}) {
+  for (const char* plain : {"", "plain", R"(a "quoted" C:\path \x1b)", "Zw\xC3\xB6lf \xE2\x82\xAC"}) {
     EXPECT_EQ(clean(plain), plain);
     EXPECT_EQ(clean(clean(plain)), plain);
   }

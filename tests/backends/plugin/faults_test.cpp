@@ -47,7 +47,7 @@ void run_once(backends::Session& session) {
 
 struct Opened {
   std::unique_ptr<backends::Backend> backend = open_child(MLBENCH_PLUGIN_FAULTY, 10.0);
-  std::string run() const {
+  [[nodiscard]] std::string run() const {
     return error_of([&] { run_once(*backend->load(model(), {})); });
   }
 };
@@ -196,6 +196,25 @@ TEST(Faults, TapsThatCannotBeAreErrors) {
   expect_both("nothing taps", HasSubstr("a tensor without data"));
   expect_both("unknown taps", HasSubstr("decode: gave tap 99 of layer -1, which there is not"));
   expect_both("layer taps", HasSubstr("gave tap 2 of layer 3, which there is not"));
+}
+
+TEST(Faults, RatesThatCannotBeAreErrors) {
+  for (const auto& [what, says] : {std::pair("negative rates", "backend.failed: measure_rates: -1 per second"),
+                                   std::pair("nan rates", "backend.failed: measure_rates: nan per second"),
+                                   std::pair("refuse rates", "backend.request: measure_rates: ")}) {
+    const Fault fault(what);
+    for (const auto& backend : {open_child(MLBENCH_PLUGIN_FAULTY), open_here(MLBENCH_PLUGIN_FAULTY)})
+      EXPECT_THAT(error_of([&] { (void)backend->measure_rates({}, 0.1); }), StartsWith(says));
+  }
+  EXPECT_EQ(children(), 0);
+}
+
+// The time that it is told to take is not held against it.
+TEST(Faults, MeasuringMayTakeItsTimeBeyondTheLimit) {
+  const Fault fault("slow rates");  // 0.6 s
+  EXPECT_TRUE(open_child(MLBENCH_PLUGIN_FAULTY, 0.3)->measure_rates({}, 60.0));
+  EXPECT_THAT(error_of([&] { (void)open_child(MLBENCH_PLUGIN_FAULTY, 0.3)->measure_rates({}, 0.01); }),
+              AllOf(StartsWith("backend.timeout: "), HasSubstr("measure_rates: ")));
 }
 
 TEST(Faults, MorePositionsThanRowsAreAnError) {

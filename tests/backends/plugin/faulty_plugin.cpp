@@ -3,6 +3,8 @@
 #include <signal.h>  // NOLINT(modernize-deprecated-headers): kill() is POSIX's
 #include <unistd.h>
 
+#include <cmath>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -154,6 +156,19 @@ std::int32_t get_query_positions(mlbench_cache* cache, std::int32_t* out, std::i
   return status;
 }
 
+// What it is asked for comes back: a billion bytes for each thread and a thousand more for each second.
+std::int32_t measure_rates(const mlbench_run* run, double seconds, mlbench_rates* rates, mlbench_error* error) {
+  happen("rates");
+  if (at("rates") && is("slow")) ::usleep(600000);
+  if (at("rates") && is("refuse")) return junk(error);
+  if (at("rates") && is("zero")) return MLBENCH_OK;
+  rates->read_bytes_per_second = 1e9 * run->threads + 1e3 * seconds;
+  rates->flops_per_second = run->dtype == MLBENCH_BF16 ? 2e12 : 1e12;
+  if (at("rates") && is("negative")) rates->read_bytes_per_second = -1.0;
+  if (at("rates") && is("nan")) rates->flops_per_second = std::nan("");
+  return MLBENCH_OK;
+}
+
 void destroy_session(mlbench_session* session) {
   happen("destroy");
   example().destroy_session(session);
@@ -172,6 +187,10 @@ mlbench_plugin spoilt() {
   table.forward = forward;
   table.get_query_positions = get_query_positions;
   table.destroy_session = destroy_session;
+  table.measure_rates = measure_rates;
+  if (at("rates") && is("null")) table.measure_rates = nullptr;
+  // As of a library that was built before there were rates; what stands behind its end is not the table's.
+  if (at("table") && is("old")) table.struct_size = offsetof(mlbench_plugin, measure_rates);
   return table;
 }
 

@@ -321,6 +321,39 @@ TEST(Door, MemoryCountsTheCopyOfTheWeights) {
   EXPECT_EQ(child.scratch_bytes, expected.scratch_bytes + 2 * 48 * 1031 * 4);  // 48 rows of logits, twice
 }
 
+TEST(Door, RatesCrossAsTheyAre) {
+  for (const auto& backend : {open_here(MLBENCH_PLUGIN_FAULTY), open_child(MLBENCH_PLUGIN_FAULTY)}) {
+    EXPECT_EQ(backend->measure_rates({.dtype = DType::bf16, .threads = 3}, 0.25),
+              (backends::DeviceRates{3e9 + 250.0, 2e12}));
+    EXPECT_EQ(backend->measure_rates({.dtype = DType::f32, .threads = 1}, 2.0),
+              (backends::DeviceRates{1e9 + 2000.0, 1e12}));
+  }
+}
+
+// Of our own, where they are offered and where what was asked for is refused.
+TEST(Door, RatesOfABackendOfOursCrossToo) {
+  for (const auto& backend : {open_here(MLBENCH_PLUGIN_CPU), open_child(MLBENCH_PLUGIN_CPU)}) {
+    const auto rates = backend->measure_rates({.threads = 1}, 0.01);
+    ASSERT_TRUE(rates);
+    EXPECT_GT(rates->flops_per_second, 0.0);
+    EXPECT_THAT(error_of([&] { (void)backend->measure_rates({.dtype = DType::f64}, 0.01); }),
+                HasSubstr("config.unsupported: "));
+  }
+}
+
+TEST(Door, RatesThatAreNotOfferedAreNothing) {
+  for (const auto& backend : {open_here(MLBENCH_PLUGIN_EXAMPLE), open_child(MLBENCH_PLUGIN_EXAMPLE)})
+    EXPECT_FALSE(backend->measure_rates({}, 0.01));
+  // No function; one that measures nothing; a library from before there was one, whose table ends earlier.
+  for (const char* what : {"null rates", "zero rates", "old table"}) {
+    const Fault fault(what);
+    for (const auto& backend : {open_here(MLBENCH_PLUGIN_FAULTY), open_child(MLBENCH_PLUGIN_FAULTY)}) {
+      EXPECT_FALSE(backend->measure_rates({}, 0.01)) << what;
+      EXPECT_TRUE(backend->supports(small_model(Architecture::llama).config, {})) << what;
+    }
+  }
+}
+
 TEST(Door, ACacheOfAnotherSessionIsRefused) {
   const Model model = small_model(Architecture::llama);
   for (const auto& backend : {open_here(MLBENCH_PLUGIN_EXAMPLE), open_child(MLBENCH_PLUGIN_EXAMPLE)}) {

@@ -1,0 +1,437 @@
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cmath>
+#include <csignal>
+#include <ctime>
+#include <memory>
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include "cli/bench_options.h"
+#include "cli/bench_worker.h"
+#include "cli/progress.h"
+#include "core/error.h"
+#include "core/file_map.h"
+#include "harness/measure/compare_runs.h"
+#include "harness/measure/environment.h"
+#include "harness/measure/figures.h"
+#include "harness/measure/local_contender.h"
+#include "harness/measure/worker.h"
+#include "reports/bench_report.h"
+
+namespace mlbench::cli {
+namespace {
+
+using measure::Contender;
+
+constexpr std::size_t kLargestRun = std::size_t{1} << 30U;
+
+// A form in which the run can be written.
+struct Output {
+  const char* option;
+  const char* what;
+  std::string (*render)(const BenchRun&);
+};
+std::string json_text(const BenchRun& run) {
+  return reports::to_json(run).dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+constexpr std::array kOutputs = {
+    Output{"--md", "a summary in Markdown", reports::to_markdown},
+    Output{"--csv", "comma-separated values", reports::to_csv},
+    Output{"--junit", "JUnit XML", reports::to_junit},
+    Output{"--google-benchmark", "Google Benchmark's JSON, for its compare.py", reports::to_google_benchmark},
+    Output{"--llama-bench", "llama-bench's JSONL", reports::to_llama_bench},
+    Output{"--action-bigger", "github-action-benchmark's JSON of what is better when it is bigger",
+           reports::to_action_bigger_is_better},
+    Output{"--action-smaller", "the same of what is better when it is smaller", reports::to_action_smaller_is_better},
+    Output{"--open-metrics", "OpenMetrics text, for Prometheus", reports::to_open_metrics},
+};
+
+struct Options {
+  SweepOptions sweep;
+  std::string backend, device;
+  PluginOptions plugin;
+  double precision = 0.01, max_time = 10.0, floor = 0.02;
+  bool no_check = false, no_probe = false;
+  std::uint64_t order_seed = 1;
+  std::string resume, shard, against, against_json, json;
+  std::array<std::string, kOutputs.size()> files;
+  std::string color = "auto";
+};
+
+// ---- interruption ----
+
+volatile std::sig_atomic_t interruptions = 0;  // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
+
+// The first one ends the run after its repetition; the next one the program.
+void note_interruption(int signal) {
+  interruptions = 1;
+  (void)std::signal(signal, SIG_DFL);
+}
+
+// ---- what was asked for ----
+
+struct Shard {
+  Index index = 1, count = 1;
+};
+
+Shard shard_of(const std::string& text) {
+  Shard out;
+  if (text.empty()) return out;
+  int used = 0;
+  const int fields = std::sscanf(text.c_str(), "%ld/%ld%n", &out.index, &out.count, &used);  // NOLINT(cert-err34-c)
+  if (fields != 2 || static_cast<std::size_t>(used) != text.size() || out.count < 1 || out.index < 1 ||
+      out.index > out.count)
+    throw request_error("usage", fmt::format("--shard {}: must be I/N with 1 <= I <= N", in_quotes(text)));
+  return out;
+}
+
+void check(const Options& options) {
+  if (!(options.precision > 0.0 && options.precision < 1.0))
+    throw request_error("usage", "--precision: must be a share between 0 and 1, as 0.01");
+  if (!(options.max_time > 0.0 && options.max_time <= 86400.0))
+    throw request_error("usage", "--max-time: must be seconds, more than 0 and at most a day");
+  if (!options.against.empty() && !(options.resume.empty() && options.shard.empty()))
+    throw request_error("usage", "--against: is one whole run, without --resume and --shard");
+  if (options.against.empty() && !options.against_json.empty())
+    throw request_error("usage", "--against-json: needs --against");
+  (void)shard_of(options.shard);
+  for (const std::string& file : {options.json, options.against_json}) {
+    if (!file.empty() && file != "-") require_writable(file);
+  }
+  for (const std::string& file : options.files) {
+    if (!file.empty()) require_writable(file);
+  }
+}
+
+std::string now() { return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr))); }
+
+// Rows of an earlier run that need not be run again.
+class Resumed {
+ public:
+  Resumed(const Options& options, const BenchRun& own) {
+    if (options.resume.empty()) return;
+    run_ = reports::read_bench_run(read_text_file(options.resume, kLargestRun), options.resume);
+    for (const auto& [what, before, after] :
+         {std::tuple("--precision", run_.precision, own.precision),
+          std::tuple("--max-time", run_.max_time, own.max_time),
+          std::tuple("--no-check", run_.checked ? 0.0 : 1.0, own.checked ? 0.0 : 1.0)}) {
+      if (before != after) throw differs(options, what);
+    }
+    for (const char* fact : {"cpu", "mlbench commit", "backend"}) {
+      if (run_.environment.fact(fact) != own.environment.fact(fact)) throw differs(options, fact);
+    }
+  }
+
+  [[nodiscard]] const BenchRow* find(const PlannedRow& row) const {
+    for (const BenchRow& done : run_.rows) {
+      const bool whole = !done.samples.empty() && done.stop != BenchStop::interrupted && done.error.empty();
+      if (whole && done.point == row.point && done.method == backends::name(row.method)) return &done;
+    }
+    return nullptr;
+  }
+
+ private:
+  static Error differs(const Options& options, const char* what) {
+    return request_error("bench.resume", fmt::format("{}: was measured with another {}", options.resume, what));
+  }
+  BenchRun run_;
+};
+
+// "libx.so", "x.so.3"; every other path is a program's.
+bool is_library(const std::string& path) {
+  const std::string name = path.substr(path.rfind('/') + 1);
+  return name.ends_with(".so") || name.find(".so.") != std::string::npos;
+}
+
+// ---- the run ----
+
+class Bench {
+ public:
+  Bench(const Options& options, backends::Backend& backend)
+      : options_(options),
+        backend_(backend),
+        sweep_(plan_sweep(options.sweep, backend, options.device, Workers::hardware())),
+        shard_(shard_of(options.shard)) {}
+
+  // The run of this program, and with --against that of the other.
+  std::vector<BenchRun> run() {
+    BenchRun own = heading();
+    const Resumed resumed(options_, own);
+    std::vector<bool> done;
+    for (std::size_t r = 0; r < sweep_.rows.size(); ++r) done.push_back(!ours(r) || is_whole(resumed, r));
+    const RunnablePoints points = runnable(sweep_, done);
+    const auto groups = groups_of(sweep_, points, backend_);
+    if (groups.size() > 1)
+      own.environment.warnings.push_back(
+          fmt::format("not all models fit into memory at once: {} groups were run one after the other", groups.size()));
+    probe(points, own);
+    Workers workers(Workers::hardware());
+    const auto contenders = contenders_for(points, workers);
+    std::vector<Contender*> all;
+    for (const auto& contender : contenders) all.push_back(contender.get());
+    auto rows = measure::measure(all, points.plans, groups, measure_options());
+    progress_.clear();
+    const auto changes = measure::warnings_between(before_, measure::capture_environment());
+    own.environment.warnings.insert(own.environment.warnings.end(), changes.begin(), changes.end());
+    own.interrupted = interruptions != 0;
+    std::vector<BenchRun> out;
+    for (std::vector<BenchRow>& of_contender : rows) {
+      BenchRun run = own;
+      run.rows = assemble(of_contender, resumed, run);
+      out.push_back(std::move(run));
+    }
+    return out;
+  }
+
+ private:
+  // All rows of one point are of one shard.
+  [[nodiscard]] bool ours(std::size_t r) const {
+    Index point = -1;
+    for (std::size_t i = 0; i <= r; ++i) {
+      if (i == 0 || sweep_.rows[i].point != sweep_.rows[i - 1].point) ++point;
+    }
+    return point % shard_.count == shard_.index - 1;
+  }
+  // Methods of one point are timed together: all of them are there, or none counts.
+  [[nodiscard]] bool is_whole(const Resumed& resumed, std::size_t r) const {
+    for (const PlannedRow& row : sweep_.rows) {
+      if (row.point == sweep_.rows[r].point && row.unsupported.empty() && resumed.find(row) == nullptr) return false;
+    }
+    return true;
+  }
+
+  BenchRun heading() {
+    BenchRun run;
+    run.started = now();
+    run.command = own_command_line();
+    run.seed = options_.order_seed;
+    run.precision = options_.precision;
+    run.confidence = measure::MeasureOptions{}.confidence;
+    run.max_time = options_.max_time;
+    run.checked = !options_.no_check;
+    run.shard = shard_.index;
+    run.shards = shard_.count;
+    int threads = 0;
+    for (const PlannedRow& row : sweep_.rows) threads = std::max(threads, row.point.threads);
+    before_ = measure::capture_environment({.threads = threads});
+    run.environment = before_;
+    run.environment.facts.emplace_back("backend", fmt::format("{} {}", backend_.name(), backend_.version()));
+    for (const backends::DeviceInfo& device : backend_.devices()) {
+      if (options_.device.empty() || device.id == options_.device)
+        run.environment.facts.emplace_back("device " + device.id, device.description);
+    }
+    return run;
+  }
+
+  void probe(const RunnablePoints& points, BenchRun& run) {
+    constexpr double kProbeSeconds = 1.0;
+    if (options_.no_probe) return;
+    for (const measure::PointPlan& plan : points.plans) {
+      const BenchPoint& p = plan.point;
+      if (rates_of(run, p) != nullptr) continue;
+      progress_.show(fmt::format("measuring what the device reaches in {}", p.dtype), 0.0);
+      ProbeResult result{p.backend, p.device, p.dtype, p.threads, 0.0, 0.0};
+      if (const auto rates = backend_.measure_rates(measure::run_of(p), kProbeSeconds)) {
+        result.read_bytes_per_second = rates->read_bytes_per_second;
+        result.flops_per_second = rates->flops_per_second;
+      }
+      run.probes.push_back(result);
+    }
+  }
+  static const ProbeResult* rates_of(const BenchRun& run, const BenchPoint& p) {
+    const auto at = std::ranges::find_if(run.probes, [&](const ProbeResult& r) {
+      return r.device == p.device && r.dtype == p.dtype && r.threads == p.threads;
+    });
+    return at == run.probes.end() ? nullptr : &*at;
+  }
+
+  std::vector<std::unique_ptr<Contender>> contenders_for(const RunnablePoints& points, Workers& workers) {
+    std::vector<std::unique_ptr<Contender>> out;
+    const auto load = [this, &points, &workers](const BenchPoint& point) {
+      const auto at = std::ranges::find(points.plans, point, &measure::PointPlan::point);
+      const std::size_t model = points.model_of[static_cast<std::size_t>(at - points.plans.begin())];
+      return sweep_.models[model].load(*parse_dtype(point.dtype), false, workers);
+    };
+    const auto local = [&](backends::Backend& backend) {
+      return std::make_unique<measure::LocalContender>(backend, points.plans, load, measure::CheckOptions{}, workers);
+    };
+    if (options_.against.empty() || is_library(options_.against)) {
+      out.push_back(local(backend_));
+      if (options_.against.empty()) return out;
+      other_ = make_backend(options_.against, options_.plugin);
+      out.push_back(local(*other_));
+      return out;
+    }
+    // Both in processes of their own, so that they differ in nothing else.
+    for (const std::string& program : {std::string("/proc/self/exe"), options_.against}) {
+      out.push_back(std::make_unique<measure::WorkerContender>(
+          worker_command(program, options_.backend, options_.plugin, sweep_, points), points.plans.size()));
+    }
+    return out;
+  }
+
+  measure::MeasureOptions measure_options() {
+    measure::MeasureOptions out;
+    out.precision = options_.precision;
+    out.max_time = options_.max_time;
+    out.check = !options_.no_check;
+    out.seed = options_.order_seed;
+    out.interrupted = [] { return interruptions != 0; };
+    out.progress = [this](const std::string& doing, double done) { progress_.show(doing, done); };
+    return out;
+  }
+
+  // What was measured, what an earlier run had, and what is not supported, in the order of the sweep.
+  std::vector<BenchRow> assemble(std::vector<BenchRow>& measured, const Resumed& resumed, const BenchRun& run) {
+    const std::uint64_t caches = measure::cache_bytes();
+    std::vector<BenchRow> out;
+    for (std::size_t r = 0; r < sweep_.rows.size(); ++r) {
+      const PlannedRow& planned = sweep_.rows[r];
+      if (!ours(r)) continue;
+      BenchRow row;
+      row.point = planned.point;
+      row.method = backends::name(planned.method);
+      row.decode = measure::decodes(planned.method);
+      row.unsupported = planned.unsupported;
+      const auto at = std::ranges::find_if(
+          measured, [&](const BenchRow& m) { return m.point == row.point && m.method == row.method; });
+      if (at != measured.end()) {
+        row = std::move(*at);
+        measure::complete(row, sweep_.configs[planned.model], rates_of(run, row.point), caches, run.confidence);
+      } else if (const BenchRow* done = resumed.find(planned); done != nullptr && is_whole(resumed, r)) {
+        row = *done;
+      } else if (row.unsupported.empty()) {
+        continue;  // the run was interrupted before
+      }
+      out.push_back(std::move(row));
+    }
+    return out;
+  }
+
+  const Options& options_;
+  backends::Backend& backend_;
+  std::unique_ptr<backends::Backend> other_;
+  PlannedSweep sweep_;
+  Shard shard_;
+  Environment before_;
+  ProgressLine progress_{stderr_is_terminal()};
+};
+
+// ---- results ----
+
+void write(const std::string& where, const std::string& text) {
+  if (where == "-") print(text);
+  if (!where.empty() && where != "-") write_file_whole(where, text);
+}
+
+int exit_code_of(const BenchRun& run) {
+  bool any = false, bad = false;
+  for (const BenchRow& row : run.rows) {
+    any |= row.unsupported.empty();
+    bad |= !row.error.empty() || row.check == BenchCheck::failed || row.check == BenchCheck::implausible;
+  }
+  if (bad || run.interrupted) return 1;
+  return any ? 0 : exit_code(ErrorKind::unavailable);
+}
+
+int bench(const Options& options) {
+  check(options);
+  const auto backend = make_backend(options.backend, options.plugin);
+  Bench bench(options, *backend);
+  (void)std::signal(SIGINT, note_interruption);
+  (void)std::signal(SIGTERM, note_interruption);
+  const std::vector<BenchRun> runs = bench.run();
+  const BenchRun& own = runs.front();
+  write(options.json, json_text(own));
+  for (std::size_t i = 0; i < kOutputs.size(); ++i) {
+    if (!options.files[i].empty()) write_file_whole(options.files[i], kOutputs[i].render(own));
+  }
+  const bool color = use_color(options.color);
+  if (options.json != "-") print(reports::to_text(own, color));
+  int code = exit_code_of(own);
+  if (runs.size() > 1) {
+    write(options.against_json, json_text(runs[1]));
+    measure::CompareOptions how;
+    how.floor = options.floor;
+    how.paired = true;
+    how.force = true;  // two builds differ in their facts; the machine is one
+    BenchComparison comparison = measure::compare_runs(std::span(&runs[1], 1), std::span(&runs[0], 1), how);
+    comparison.base = options.against;
+    comparison.next = options.backend;
+    comparison.warnings.clear();
+    if (options.json != "-") print("\n" + reports::to_text(comparison, color));
+    code = std::max(code, std::max(exit_code_of(runs[1]), comparison.any(Difference::slower) ? 1 : 0));
+  }
+  if (own.interrupted)
+    fmt::print(stderr, "mlbench: interrupted; {} rows are kept{}\n", own.rows.size(),
+               options.json.empty() ? "; with --json FILE a later run can go on with --resume FILE" : "");
+  return code;
+}
+
+void add_output(CLI::App& command, Options& options) {
+  command
+      .add_option("--json", options.json,
+                  "Write the result as JSON to this file; - for standard output instead of the table")
+      ->type_name("FILE");
+  for (std::size_t i = 0; i < kOutputs.size(); ++i) {
+    command.add_option(kOutputs[i].option, options.files[i], fmt::format("Write {} to this file", kOutputs[i].what))
+        ->type_name("FILE");
+  }
+  command.add_option("--color", options.color, "auto, always or never")
+      ->check(CLI::IsMember({"auto", "always", "never"}))
+      ->capture_default_str();
+}
+
+}  // namespace
+
+void add_bench_command(CLI::App& app, Action& action) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("bench", "Measure prefill and decode throughput of a backend");
+  options->sweep.add_to(*command);
+  command
+      ->add_option("--backend", options->backend,
+                   "What is measured: cpu (mlbench list backends), or the path of a library")
+      ->required();
+  options->plugin.add_to(*command);
+  command->add_option("--device", options->device, "Device of the backend (mlbench list devices)");
+  command
+      ->add_option("--precision", options->precision,
+                   "Repeat until the 95% interval of the median is within this share of it on either side")
+      ->capture_default_str();
+  command->add_option("--max-time", options->max_time, "Or until a point has taken so many seconds, after its warm-up")
+      ->capture_default_str();
+  command->add_flag("--no-check", options->no_check,
+                    "Do not check the outputs of timed runs; every result is then marked unchecked");
+  command->add_flag("--no-probe", options->no_probe,
+                    "Do not measure what the device reaches; no MFU, no MBU, no floor");
+  command->add_option("--order-seed", options->order_seed, "Seed of the random order of repetitions")
+      ->capture_default_str();
+  command
+      ->add_option("--resume", options->resume,
+                   "Take rows that are whole from this earlier result (--json), run the others")
+      ->type_name("FILE");
+  command->add_option("--shard", options->shard, "Only every N-th point, from the I-th on")->type_name("I/N");
+  command
+      ->add_option("--against", options->against,
+                   "Another mlbench, or another backend's library, that runs every repetition beside this one; exit 1 "
+                   "where this one is slower")
+      ->type_name("PROGRAM|LIBRARY");
+  command->add_option("--against-json", options->against_json, "Write the other's result to this file")
+      ->type_name("FILE");
+  command->add_option("--floor", options->floor, "With --against: the smallest change of a median that matters")
+      ->check(CLI::Range(0.0, 0.5))
+      ->capture_default_str();
+  add_output(*command, *options);
+  command->footer(
+      "Exit codes: 0 measured and right, 1 a wrong or impossible result, a regression, or interrupted, 2 the request "
+      "is\n"
+      "wrong, 3 the backend is not there or supports nothing of what was asked.\n"
+      "Example: mlbench bench --arch llama --backend cpu --prompt 64,128 --gen 16 --batch 1,2 --dtype f32,bf16");
+  command->callback([options, &action] { action = [options] { return bench(*options); }; });
+}
+
+}  // namespace mlbench::cli

@@ -1,0 +1,69 @@
+#include "harness/measure/figures.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "harness/measure/cost.h"
+#include "harness/measure/statistics.h"
+
+namespace mlbench::measure {
+namespace {
+
+// The calls of one repetition: the prompt's, or every step's.
+std::vector<CallCost> calls_of(const BenchRow& row, const ModelConfig& config) {
+  const BenchPoint& p = row.point;
+  const DType stored = *parse_dtype(p.dtype);
+  const bool hidden = row.method.ends_with("_to_last_hidden_states");
+  if (!row.decode) {
+    const Index logits = hidden ? 0 : row.method == "batch_verify" ? p.batch * p.prompt : p.batch;
+    return {cost_of(config, stored, {.batch = p.batch, .rows = p.prompt, .before = p.depth, .logit_rows = logits})};
+  }
+  std::vector<CallCost> calls;
+  for (Index step = 0; step < p.gen; ++step) {
+    calls.push_back(cost_of(
+        config, stored,
+        {.batch = p.batch, .rows = 1, .before = p.depth + p.prompt + step, .logit_rows = hidden ? 0 : p.batch}));
+  }
+  return calls;
+}
+
+void percentiles(BenchRow& row) {
+  std::vector<double> all;
+  for (const std::vector<double>& steps : row.steps) all.insert(all.end(), steps.begin(), steps.end());
+  if (!row.decode) all = row.samples;
+  const auto enough = [&](double p) { return static_cast<Index>(all.size()) >= samples_for_percentile(p); };
+  if (!all.empty()) row.p50 = median(all);
+  if (enough(0.9)) row.p90 = quantile(all, 0.9);
+  if (enough(0.99)) row.p99 = quantile(all, 0.99);
+}
+
+}  // namespace
+
+void complete(BenchRow& row, const ModelConfig& config, const ProbeResult* rates, std::uint64_t caches_bytes,
+              double confidence) {
+  if (row.samples.empty()) return;
+  const auto tokens = static_cast<double>(row.point.batch * (row.decode ? row.point.gen : row.point.prompt));
+  const Estimate time = median_interval(row.samples, confidence);
+  row.median = time;
+  row.tokens_per_second = Estimate{tokens / time.value, tokens / time.high, tokens / time.low};
+  row.spread = median_absolute_deviation(row.samples) / time.value;
+  percentiles(row);
+
+  CallCost cost;
+  const std::vector<CallCost> calls = calls_of(row, config);
+  for (const CallCost& call : calls) cost += call;
+  row.flops_per_token = cost.flops / tokens;
+  row.bytes_per_token = cost.bytes() / tokens;
+  if (rates == nullptr) return;
+  row.mfu = flops_share(cost, *rates, time.value);
+  row.mbu = bytes_share(cost, *rates, time.value);
+  for (const CallCost& call : calls) row.floor_seconds += floor_seconds(call, *rates, caches_bytes);
+  const double shortest = *std::ranges::min_element(row.samples);
+  if (row.check == BenchCheck::unchecked || shortest >= row.floor_seconds) return;
+  row.check = BenchCheck::implausible;
+  row.check_text = fmt::format("{:.3g} s for a repetition: what the device reaches allows no less than {:.3g} s",
+                               shortest, row.floor_seconds);
+}
+
+}  // namespace mlbench::measure
