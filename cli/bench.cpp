@@ -5,7 +5,9 @@
 #include <cmath>
 #include <csignal>
 #include <ctime>
+#include <map>
 #include <memory>
+#include <set>
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
@@ -124,21 +126,29 @@ class Resumed {
     for (const char* fact : {"cpu", "mlbench commit", "backend"}) {
       if (run_.environment.fact(fact) != own.environment.fact(fact)) throw differs(options, fact);
     }
+    for (const BenchRow& row : run_.rows) {
+      if (!row.samples.empty() && row.stop != BenchStop::interrupted && row.error.empty())
+        whole_.emplace(key(row.point, row.method), &row);
+    }
   }
 
   [[nodiscard]] const BenchRow* find(const PlannedRow& row) const {
-    for (const BenchRow& done : run_.rows) {
-      const bool whole = !done.samples.empty() && done.stop != BenchStop::interrupted && done.error.empty();
-      if (whole && done.point == row.point && done.method == backends::name(row.method)) return &done;
-    }
-    return nullptr;
+    const auto at = whole_.find(key(row.point, backends::name(row.method)));
+    return at == whole_.end() ? nullptr : at->second;
   }
 
  private:
   static Error differs(const Options& options, const char* what) {
     return request_error("bench.resume", fmt::format("{}: was measured with another {}", options.resume, what));
   }
+  // All of a point, on the device and of the model that it names.
+  static std::string key(const BenchPoint& p, std::string_view method) {
+    return fmt::format("{} {} {} {} {} {} {}", describe(p, method), p.architecture, p.device, p.page_size, p.depth,
+                       p.tensor_parallel, p.pipeline_parallel);
+  }
+
   BenchRun run_;
+  std::map<std::string, const BenchRow*> whole_;
 };
 
 // "libx.so", "x.so.3"; every other path is a program's.
@@ -162,7 +172,8 @@ class Bench {
     BenchRun own = heading();
     const Resumed resumed(options_, own);
     std::vector<bool> done;
-    for (std::size_t r = 0; r < sweep_.rows.size(); ++r) done.push_back(!ours(r) || is_whole(resumed, r));
+    const std::set<std::size_t> whole = whole_points(resumed);
+    for (const PlannedRow& row : sweep_.rows) done.push_back(!ours(row) || whole.contains(row.number));
     const RunnablePoints points = runnable(sweep_, done);
     const auto groups = groups_of(sweep_, points, backend_);
     if (groups.size() > 1)
@@ -181,7 +192,7 @@ class Bench {
     std::vector<BenchRun> out;
     for (std::vector<BenchRow>& of_contender : rows) {
       BenchRun run = own;
-      run.rows = assemble(of_contender, resumed, run);
+      run.rows = assemble(of_contender, resumed, whole, run);
       out.push_back(std::move(run));
     }
     return out;
@@ -189,19 +200,18 @@ class Bench {
 
  private:
   // All rows of one point are of one shard.
-  [[nodiscard]] bool ours(std::size_t r) const {
-    Index point = -1;
-    for (std::size_t i = 0; i <= r; ++i) {
-      if (i == 0 || sweep_.rows[i].point != sweep_.rows[i - 1].point) ++point;
-    }
-    return point % shard_.count == shard_.index - 1;
+  [[nodiscard]] bool ours(const PlannedRow& row) const {
+    return row.number % static_cast<std::size_t>(shard_.count) == static_cast<std::size_t>(shard_.index - 1);
   }
-  // Methods of one point are timed together: all of them are there, or none counts.
-  [[nodiscard]] bool is_whole(const Resumed& resumed, std::size_t r) const {
+  // Points of which the earlier run has every row: methods of one point are timed together.
+  [[nodiscard]] std::set<std::size_t> whole_points(const Resumed& resumed) const {
+    std::set<std::size_t> whole, missing;
     for (const PlannedRow& row : sweep_.rows) {
-      if (row.point == sweep_.rows[r].point && row.unsupported.empty() && resumed.find(row) == nullptr) return false;
+      const bool there = !row.unsupported.empty() || resumed.find(row) != nullptr;
+      (there ? whole : missing).insert(row.number);
     }
-    return true;
+    for (const std::size_t number : missing) whole.erase(number);
+    return whole;
   }
 
   BenchRun heading() {
@@ -286,24 +296,24 @@ class Bench {
   }
 
   // What was measured, what an earlier run had, and what is not supported, in the order of the sweep.
-  std::vector<BenchRow> assemble(std::vector<BenchRow>& measured, const Resumed& resumed, const BenchRun& run) {
+  // `measured` is in that order, too.
+  std::vector<BenchRow> assemble(std::vector<BenchRow>& measured, const Resumed& resumed,
+                                 const std::set<std::size_t>& whole, const BenchRun& run) {
     const std::uint64_t caches = measure::cache_bytes();
     std::vector<BenchRow> out;
-    for (std::size_t r = 0; r < sweep_.rows.size(); ++r) {
-      const PlannedRow& planned = sweep_.rows[r];
-      if (!ours(r)) continue;
+    auto next = measured.begin();
+    for (const PlannedRow& planned : sweep_.rows) {
+      if (!ours(planned)) continue;
       BenchRow row;
       row.point = planned.point;
       row.method = backends::name(planned.method);
       row.decode = measure::decodes(planned.method);
       row.unsupported = planned.unsupported;
-      const auto at = std::ranges::find_if(
-          measured, [&](const BenchRow& m) { return m.point == row.point && m.method == row.method; });
-      if (at != measured.end()) {
-        row = std::move(*at);
+      if (next != measured.end() && next->point == row.point && next->method == row.method) {
+        row = std::move(*next++);
         measure::complete(row, sweep_.configs[planned.model], rates_of(run, row.point), caches, run.confidence);
-      } else if (const BenchRow* done = resumed.find(planned); done != nullptr && is_whole(resumed, r)) {
-        row = *done;
+      } else if (whole.contains(planned.number) && row.unsupported.empty()) {
+        row = *resumed.find(planned);
       } else if (row.unsupported.empty()) {
         continue;  // the run was interrupted before
       }

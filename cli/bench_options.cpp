@@ -111,6 +111,7 @@ PlannedSweep plan_sweep(const SweepOptions& options, const backends::Backend& ba
   PlannedSweep out;
   out.models = options.models();
   const Axes axes = options.axes();
+  std::size_t number = 0;
   for (std::size_t m = 0; m < out.models.size(); ++m) {
     const ModelConfig& config = out.configs.emplace_back(out.models[m].config());
     BenchPoint fixed;
@@ -123,8 +124,9 @@ PlannedSweep plan_sweep(const SweepOptions& options, const backends::Backend& ba
       if (const auto support = backend.supports(config, measure::run_of(point)); reason.empty() && !support)
         reason = support.reason;
       for (const backends::Method method : measure::methods_of(axes, point)) {
-        out.rows.push_back({m, point, method, reason.empty() ? measure::why_not(method, point) : reason});
+        out.rows.push_back({m, number, point, method, reason.empty() ? measure::why_not(method, point) : reason});
       }
+      ++number;
     }
   }
   if (out.rows.empty()) throw request_error("usage", "bench: nothing to measure: prompt and gen are 0 everywhere");

@@ -33,7 +33,8 @@ class SweepOptions {
 
 // A row of the sweep: a method at a point, or why there is none.
 struct PlannedRow {
-  std::size_t model = 0;  // index into the sweep's models
+  std::size_t model = 0;   // index into the sweep's models
+  std::size_t number = 0;  // of its point in the sweep
   BenchPoint point;
   backends::Method method{};
   std::string unsupported;

@@ -7,24 +7,21 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
-#include <cstdlib>
 #include <ctime>
 #include <exception>
-#include <fstream>
 #include <functional>
-#include <map>
 #include <memory>
 #include <new>
-#include <optional>
-#include <string>
 
 #include <fmt/format.h>
 
 #include "backends/cpu/convert.h"
 #include "backends/cpu/product.h"
 #include "backends/cpu/threads.h"
+#include "core/control_group.h"
 #include "core/error.h"
 #include "core/hash.h"
+#include "core/processors.h"
 
 namespace mlbench::cpu {
 namespace {
@@ -35,7 +32,7 @@ using Clock = std::chrono::steady_clock;
 double thread_seconds() {
   timespec now{};
   (void)::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9;
 }
 
 // The quickest piece, in this thread's time. The first one warms up; those that end too late ran while other threads
@@ -109,25 +106,16 @@ void read_numbers(const Word* words, Index count) {
     throw Error(ErrorKind::internal, "backend.failed", "measuring: memory does not hold what was written to it");
 }
 
-std::optional<std::string> first_line(const std::filesystem::path& path) {
-  std::ifstream file(path);
-  std::string line;
-  return std::getline(file, line) ? std::optional(line) : std::nullopt;
-}
-
-// The machine's, or what the container leaves of it (control groups, versions 2 and 1).
+// The machine's, or what the control group leaves of it.
 std::uint64_t memory_bytes() {
-  auto bytes =
+  const auto all =
       static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-  for (const char* limit : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
-    const std::uint64_t most = std::strtoull(first_line(limit).value_or("").c_str(), nullptr, 10);  // "max": 0
-    if (most > 0) bytes = std::min(bytes, most);
-  }
-  return bytes;
+  return std::min(all, machine::memory_limit("/proc", "/sys").value_or(all));
 }
 
 double read_rate(int threads, double seconds) {
-  const std::uint64_t bytes = buffer_bytes_to_read(last_level_cache_bytes("/sys"), memory_bytes());
+  const std::uint64_t bytes =
+      buffer_bytes_to_read(machine::Processors("/sys").last_level_cache_bytes(), memory_bytes());
   if (bytes == 0) return 0.0;
   constexpr std::uint64_t kStep = 4096;
   const auto part_bytes = static_cast<std::size_t>(bytes / static_cast<std::uint64_t>(threads) / kStep * kStep);
@@ -187,28 +175,6 @@ double product_rate(DType type, int threads, double seconds) {
 }
 
 }  // namespace
-
-std::uint64_t last_level_cache_bytes(const std::filesystem::path& sys) {
-  // Of each level, a size for every set of processors that share one; caches of instructions stand at level 1 alone.
-  std::map<int, std::map<std::string, std::uint64_t>> levels;
-  for (int cpu = 0;; ++cpu) {
-    const auto folder = sys / "devices/system/cpu" / fmt::format("cpu{}", cpu);
-    std::error_code no_matter;
-    if (!std::filesystem::exists(folder, no_matter)) break;
-    for (int index = 0;; ++index) {
-      const auto cache = folder / "cache" / fmt::format("index{}", index);
-      const auto level = first_line(cache / "level"), size = first_line(cache / "size");
-      if (!level || !size) break;
-      const std::uint64_t kib = std::strtoull(size->c_str(), nullptr, 10);  // "32768K"
-      levels[std::atoi(level->c_str())][first_line(cache / "shared_cpu_list").value_or("")] = kib * 1024;
-    }
-  }
-  std::uint64_t sum = 0;
-  if (!levels.empty()) {
-    for (const auto& [sharing, bytes] : levels.rbegin()->second) sum += bytes;
-  }
-  return sum;
-}
 
 std::uint64_t buffer_bytes_to_read(std::uint64_t cache_bytes, std::uint64_t memory_bytes) {
   constexpr std::uint64_t kLeast = std::uint64_t{256} << 20U, kPage = 4096;

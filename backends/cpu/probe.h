@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 
 #include "backends/backend.h"
 #include "core/dtype.h"
@@ -17,9 +16,6 @@ namespace mlbench::cpu {
 // Reading: each thread sums its part of memory that it wrote beforehand and that is thus near it; 0, not measured,
 // where memory is too small for more than the caches hold.
 [[nodiscard]] backends::DeviceRates measure_rates(DType stored, int threads, double seconds);
-
-// Bytes in all last-level caches together, as Linux tells it below `sys` ("/sys"): 0 where it does not.
-[[nodiscard]] std::uint64_t last_level_cache_bytes(const std::filesystem::path& sys);
 
 // Bytes to read in order to measure memory rather than caches, of a machine that has so much of both: four times the
 // caches, so that what a pass leaves in them is no more than a quarter of the next one, at least 256 MiB, at most a

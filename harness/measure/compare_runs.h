@@ -31,8 +31,4 @@ struct CompareOptions {
 [[nodiscard]] BenchComparison compare_runs(std::span<const BenchRun> base, std::span<const BenchRun> next,
                                            const CompareOptions& options);
 
-// The names of facts that say what is compared or how the machine was feeling, not where it was run. "load average" is
-// one because it contains "load".
-[[nodiscard]] bool may_differ(std::string_view fact);
-
 }  // namespace mlbench::measure

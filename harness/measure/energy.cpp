@@ -4,12 +4,13 @@
 #include <string>
 #include <string_view>
 
-#include "harness/measure/system_files.h"
+#include "core/system_files.h"
 
 namespace mlbench::measure {
 namespace {
 
 namespace fs = std::filesystem;
+using machine::line_of, machine::number_of;
 
 constexpr double kMicrojoules = 1e6;  // of a joule
 

@@ -3,19 +3,22 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <map>
 #include <set>
 
 #include <fmt/format.h>
 
-#include "harness/measure/control_group.h"
-#include "harness/measure/processors.h"
-#include "harness/measure/system_files.h"
+#include "core/control_group.h"
+#include "core/processors.h"
+#include "core/system_files.h"
 #include "mlbench_commit.h"  // made by commit.cmake
 
 namespace mlbench::measure {
 namespace {
+
+using namespace machine;  // NOLINT(google-build-using-namespace): what reads the files
 
 namespace fs = std::filesystem;
 
@@ -307,13 +310,13 @@ std::vector<std::string> warnings_between(const Environment& before, const Envir
   return out;
 }
 
-std::uint64_t cache_bytes(const EnvironmentOptions& options) {
-  std::uint64_t sum = 0;
-  for (const auto& [what, all] : Processors(options.sys).caches()) {
-    if (what.second == "Instruction") continue;
-    for (const auto& [sharing, bytes] : all) sum += bytes;
-  }
-  return sum;
+std::uint64_t cache_bytes(const EnvironmentOptions& options) { return Processors(options.sys).cache_bytes(); }
+
+bool may_differ(std::string_view fact) {
+  constexpr std::array<std::string_view, 10> kNames = {
+      "host",        "frequency",          "load",    "temperature",   "core throttles", "package throttles",
+      "cpu seconds", "stolen cpu seconds", "mlbench", "mlbench commit"};
+  return std::ranges::find(kNames, fact) != kNames.end();
 }
 
 }  // namespace mlbench::measure

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/bench_results.h"
@@ -35,6 +36,10 @@ struct EnvironmentOptions {
 // Warned of: a governor other than performance, a virtual machine, a load that leaves the threads less than they want
 // by more than half a processor, fewer processors than threads by quota or affinity, a build that is not optimised.
 [[nodiscard]] Environment capture_environment(const EnvironmentOptions& options = {});
+
+// Whether two runs with different values of a fact of capture_environment() measured the same thing all the same: how
+// the machine was at the time, or which build of mlbench it was.
+[[nodiscard]] bool may_differ(std::string_view fact);
 
 // What happened between the beginning and the end of a run: throttling, processor time that went to other guests (from
 // 1% on), a governor or limits that changed.

@@ -66,16 +66,27 @@ class Course {
     }
   }
 
-  void repeat(Clock::time_point begin) {
+  // `counts`: the repetition is a sample; else it warms up.
+  void repeat(Clock::time_point begin, bool counts) {
     const double started = seconds_since(begin);
     try {
       const std::vector<TimedMethod> times = contender_.repeat(index_);
-      for (std::size_t m = 0; m < series_.size(); ++m) take(series_[m], times[m], started);
+      for (std::size_t m = 0; m < series_.size(); ++m) {
+        if (counts) {
+          sample(series_[m], times[m], started);
+        } else {
+          warm_up(series_[m], times[m]);
+        }
+      }
     } catch (const Error& error) {
       fail(error);
     }
   }
 
+  // Every method has settled, or has had its time.
+  [[nodiscard]] bool warm() const {
+    return failed_ || std::ranges::all_of(series_, [](const Series& s) { return s.warmup.done(); });
+  }
   [[nodiscard]] bool done() const {
     return failed_ || std::ranges::all_of(series_, [](const Series& s) { return s.stopping.done(); });
   }
@@ -116,28 +127,21 @@ class Course {
   }
 
  private:
-  // All methods warm up together: a repetition counts once each of them has settled.
-  void take(Series& series, const TimedMethod& time, double started) {
+  static void warm_up(Series& series, const TimedMethod& time) {
+    series.warmup.add(time.seconds);
+    ++series.row.warmup_repetitions;
+    series.row.warmup_seconds += time.seconds;
+    series.row.steady = series.warmup.settled();
+  }
+
+  static void sample(Series& series, const TimedMethod& time, double started) {
     BenchRow& row = series.row;
-    if (!warm_) {
-      series.warmup.add(time.seconds);
-      ++row.warmup_repetitions;
-      row.warmup_seconds += time.seconds;
-      if (&series == &series_.back()) end_warmup();
-      return;
-    }
     row.samples.push_back(time.seconds);
     row.started.push_back(started);
     if (row.decode) row.steps.push_back(time.steps);
     series.stopping.add(time.seconds);
     if (!time.joules) series.joules.reset();
     if (series.joules) *series.joules += *time.joules;
-  }
-
-  void end_warmup() {
-    warm_ = std::ranges::all_of(series_, [](const Series& s) { return s.warmup.done(); });
-    if (!warm_) return;
-    for (Series& series : series_) series.row.steady = series.warmup.settled();
   }
 
   void fail(const Error& error) {
@@ -149,10 +153,11 @@ class Course {
   Contender& contender_;
   std::size_t index_;
   std::vector<Series> series_;
-  bool warm_ = false, failed_ = false;
+  bool failed_ = false;
 };
 
-// The contenders' courses at one point; they end together, so that their samples pair up.
+// The contenders' courses at one point. All methods and contenders warm up together and end together, so that samples
+// pair up.
 class Pairing {
  public:
   Pairing(std::span<Contender* const> contenders, std::size_t index, const PointPlan& plan,
@@ -164,7 +169,8 @@ class Pairing {
     std::vector<Course*> order;
     for (Course& course : courses_) order.push_back(&course);
     shuffle(order);
-    for (Course* course : order) course->repeat(begin);
+    const bool counts = std::ranges::all_of(courses_, [](const Course& course) { return course.warm(); });
+    for (Course* course : order) course->repeat(begin, counts);
   }
   [[nodiscard]] bool done() const {
     return std::ranges::all_of(courses_, [](const Course& course) { return course.done(); });

@@ -15,7 +15,7 @@ struct WarmUpOptions {
 };
 
 // Times have settled when over the last two thirds of the repetitions (at least 6) the slope of log(seconds), with
-// 1.282 times its standard error added to its size, amounts to no more than the tolerance over that window or over 30
+// 1.645 times its standard error added to its size, amounts to no more than the tolerance over that window or over 30
 // repetitions, whichever is longer; and that at two looks in a row, which lie an eighth of the repetitions apart.
 // Where noise is so large that this would take hundreds of them, a drift of twice its standard deviation is tolerated.
 // The slope is the median of the slopes of all pairs (Theil 1950, Sen 1968) and the noise comes from the median

@@ -171,7 +171,7 @@ std::vector<BenchPoint> points_of(const Axes& axes, const BenchPoint& fixed, int
 std::vector<Method> methods_of(const Axes& axes, const BenchPoint& point) {
   if (!axes.methods.empty()) {
     std::vector<Method> methods = axes.methods;
-    std::ranges::stable_partition(methods, [](Method method) { return !decodes(method); });
+    std::stable_partition(methods.begin(), methods.end(), [](Method method) { return !decodes(method); });
     return methods;
   }
   std::vector<Method> methods;

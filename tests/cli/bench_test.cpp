@@ -225,8 +225,9 @@ TEST(Compare, FindsTimesThatDoubled) {
   ASSERT_EQ(run_program(bench({"--json", dir / "a.json"})).exit_code, 0);
   json slow = read_json(dir / "a.json");
   for (json& row : slow["rows"]) {
-    std::size_t i = 0;
-    for (json& sample : row["samples"]) sample = 1.0 + 1e-3 * static_cast<double>(i++ % 7);
+    // As many times as decide, however few the machine had time for.
+    row["samples"] = row["started"] = row["steps"] = json::array();
+    for (int i = 0; i < 20; ++i) row["samples"].push_back(1.0 + 1e-3 * (i % 7));
   }
   json fast = slow;
   for (json& row : fast["rows"]) {
@@ -237,6 +238,16 @@ TEST(Compare, FindsTimesThatDoubled) {
   EXPECT_EQ(run_program({"compare", dir / "fast.json", dir / "slow.json"}).exit_code, 1);
   EXPECT_EQ(run_program({"compare", dir / "slow.json", dir / "fast.json"}).exit_code, 0);
   EXPECT_EQ(run_program({"compare", dir / "slow.json", "/nowhere"}).exit_code, 2);
+}
+
+TEST(Compare, TakesTwoRunsOfOneMachine) {
+  const TempDir dir;
+  ASSERT_EQ(run_program(bench({"--json", dir / "a.json"})).exit_code, 0);
+  ASSERT_EQ(run_program(bench({"--json", dir / "b.json"})).exit_code, 0);
+  const Outcome run = run_program({"compare", dir / "a.json", dir / "b.json", "--json", dir / "c.json"});
+  const json compared = read_json(dir / "c.json");
+  ASSERT_EQ(compared["rows"].size(), 2U) << run.out;
+  for (const json& row : compared["rows"]) EXPECT_TRUE(row["not_compared"].is_null()) << row;
 }
 
 TEST(Probe, MeasuresTheProcessor) {

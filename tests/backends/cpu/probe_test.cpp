@@ -2,7 +2,6 @@
 
 #include <chrono>
 #include <cmath>
-#include <filesystem>
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -11,14 +10,11 @@
 #include "backends/cpu/cpu_backend.h"
 #include "backends/cpu/threads.h"
 #include "tests/support/expect_error.h"
-#include "tests/support/temp_dir.h"
 
 namespace mlbench::cpu {
 namespace {
 
 using mlbench::test::code_of;
-using mlbench::test::TempDir;
-using mlbench::test::write_file;
 
 constexpr std::uint64_t kMiB = std::uint64_t{1} << 20U;
 
@@ -37,41 +33,6 @@ TEST(BufferToRead, LeavesThreeQuartersOfTheMemoryAlone) {
 TEST(BufferToRead, IsNoneWhereCachesWouldHoldMuchOfIt) {
   EXPECT_EQ(buffer_bytes_to_read(32 * kMiB, 256 * kMiB - 4), 0U);
   EXPECT_EQ(buffer_bytes_to_read(512 * kMiB, 2048 * kMiB), 0U);
-}
-
-// Folders as Linux makes them: what is known of a cache of a processor.
-void write_cache(const TempDir& sys, int cpu, int index, int level, const std::string& size,
-                 const std::string& sharing) {
-  const auto folder = sys.path() / fmt::format("devices/system/cpu/cpu{}/cache/index{}", cpu, index);
-  std::filesystem::create_directories(folder);
-  write_file(folder / "level", fmt::format("{}\n", level));
-  write_file(folder / "size", size + "\n");
-  write_file(folder / "shared_cpu_list", sharing + "\n");
-}
-
-TEST(LastLevelCache, CountsAllOfTheLastLevelAndEachOnce) {
-  const TempDir sys;
-  for (int cpu = 0; cpu < 12; ++cpu) {
-    write_cache(sys, cpu, 0, 1, "48K", fmt::format("{}", cpu));
-    write_cache(sys, cpu, 1, 1, "32K", fmt::format("{}", cpu));
-    write_cache(sys, cpu, 2, 2, "1024K", fmt::format("{}", cpu));
-    write_cache(sys, cpu, 3, 3, "16384K", cpu < 6 ? "0-5" : "6-11");
-  }
-  EXPECT_EQ(last_level_cache_bytes(sys.path()), 32 * kMiB);
-}
-
-TEST(LastLevelCache, IsThatOfLevelTwoWhereThereIsNoThird) {
-  const TempDir sys;
-  for (int cpu = 0; cpu < 2; ++cpu) write_cache(sys, cpu, 0, 2, "512K", fmt::format("{}", cpu));
-  EXPECT_EQ(last_level_cache_bytes(sys.path()), kMiB);
-}
-
-TEST(LastLevelCache, IsNotKnownWhereNothingTellsOfIt) {
-  const TempDir sys;
-  EXPECT_EQ(last_level_cache_bytes(sys.path()), 0U);
-  write_cache(sys, 0, 0, 3, "large", "0");
-  EXPECT_EQ(last_level_cache_bytes(sys.path()), 0U);
-  EXPECT_EQ(last_level_cache_bytes("/no/where"), 0U);
 }
 
 // The rates are of work that was done while the test looked at its clock, and no machine does thousands of

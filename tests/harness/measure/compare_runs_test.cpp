@@ -300,7 +300,7 @@ TEST(CompareRuns, CorrectsForTheNumberOfRows) {
   next_alone.rows = {next.rows[7]};
   const BenchComparison all = compare(base, next);
   const ComparedRow alone = compare(base_alone, next_alone).rows.at(0);
-  EXPECT_NEAR(all.rows[7].p_value, 21.0 * alone.p_value, 1e-9 * alone.p_value);
+  EXPECT_DOUBLE_EQ(all.rows[7].p_value, 21.0 * alone.p_value);
   EXPECT_EQ(all.rows[7].difference, Difference::slower);
   EXPECT_FALSE(all.any(Difference::faster));
 }
@@ -360,12 +360,6 @@ TEST(CompareRuns, ComparesTwoBuildsAndWhatIsNotKnown) {
   BenchRun next = base;
   next.environment.facts = {{"mlbench commit", "bbbb"}, {"driver", ""}};
   EXPECT_EQ(compare(base, next).rows.at(0).not_compared, "");
-  EXPECT_TRUE(may_differ("load average"));
-  EXPECT_TRUE(may_differ("cpu temperature"));
-  EXPECT_TRUE(may_differ("mlbench build"));
-  EXPECT_FALSE(may_differ("cpu"));
-  EXPECT_FALSE(may_differ("backend version"));
-  EXPECT_FALSE(may_differ("cuda runtime")) << "not the time";
 }
 
 TEST(CompareRuns, MatchesAnotherDeviceOrBackendOnlyWhenForced) {

@@ -6,12 +6,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "harness/measure/system_files.h"
+#include "core/system_files.h"
 #include "tests/support/temp_dir.h"
 
 namespace mlbench::measure {
 namespace {
 
+using machine::leading_number, machine::numbers_in_list, machine::presentable;
 using mlbench::test::TempDir;
 using mlbench::test::write_file;
 using testing::Contains;
@@ -347,6 +348,25 @@ TEST(ControlGroups, APathThatLeadsOutOfTheTreeIsNotFollowed) {
   machine.file("sys/outside/cpu.max", "100000 100000\n");
   machine.file("sys/fs/cgroup/cpu.max", "200000 100000\n");
   EXPECT_EQ(machine.fact("cpu quota"), "2 cpus");
+}
+
+// Everything that a machine at rest tells twice is compared but what says how it was at the time.
+TEST(MayDiffer, IsTheMomentAndTheBuildAlone) {
+  for (const char* fact : {"host", "load", "temperature", "frequency", "cpu seconds", "stolen cpu seconds",
+                           "core throttles", "package throttles", "mlbench", "mlbench commit"})
+    EXPECT_TRUE(may_differ(fact)) << fact;
+  for (const char* fact : {"cpu", "cpus", "memory", "governor", "boost", "compiler", "build type", "cpu quota",
+                           "OMP_NUM_THREADS", "backend", "cuda runtime"})
+    EXPECT_FALSE(may_differ(fact)) << fact;
+}
+
+TEST(MayDiffer, LeavesNoFactOfTheSameMachineThatChangesByItself) {
+  const Environment before = capture_environment(), after = capture_environment();
+  for (const auto& [name, value] : before.facts) {
+    if (!may_differ(name)) {
+      EXPECT_EQ(after.fact(name), value) << name;
+    }
+  }
 }
 
 // ---- between two moments ----

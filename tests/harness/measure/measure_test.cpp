@@ -1,6 +1,8 @@
 // How repetitions are spread over points and contenders, with contenders whose times are made up.
 #include "harness/measure/measure.h"
 
+#include <algorithm>
+
 #include <gmock/gmock.h>
 
 #include "core/error.h"
@@ -18,10 +20,12 @@ class MadeUp : public Contender {
   std::vector<TimedMethod> repeat(std::size_t point) override {
     if (log_ != nullptr) log_->push_back(point);
     if (point == breaks_at_) throw Error(ErrorKind::internal, "backend.failed", "it broke");
-    const double noise = static_cast<double>(scattered(7, runs_++) % 1000U) * 1e-6;
+    const double noise = static_cast<double>(scattered(7, runs_) % 1000U) * 1e-6;
+    const double cold = runs_ < cold_runs_ ? static_cast<double>(cold_runs_ - runs_) : 0.0;
+    ++runs_;
     TimedMethod prefill, decode;
-    prefill.seconds = 1e-3 * (1.0 + noise);
-    decode.seconds = 2e-3 * (1.0 + noise);
+    prefill.seconds = 1e-3 * (1.0 + noise + cold);
+    decode.seconds = 2e-3 * (1.0 + noise + cold);
     decode.steps = {1e-3, 1e-3 * (1.0 + 2.0 * noise)};
     prefill.joules = decode.joules = 0.5;
     return {prefill, decode};
@@ -33,12 +37,14 @@ class MadeUp : public Contender {
   void release() override { ++releases_; }
 
   void break_at(std::size_t point) { breaks_at_ = point; }
+  // Its first runs take longer, each by less than the one before.
+  void begin_cold(std::uint64_t runs) { cold_runs_ = runs; }
   [[nodiscard]] int releases() const { return releases_; }
 
  private:
   std::vector<std::size_t>* log_;
   std::size_t breaks_at_ = 99;
-  std::uint64_t runs_ = 0;
+  std::uint64_t runs_ = 0, cold_runs_ = 0;
   int releases_ = 0;
 };
 
@@ -155,6 +161,24 @@ TEST(Measure, ContendersRunEveryRepetitionSideBySide) {
   ASSERT_EQ(rows.size(), 2U);
   ASSERT_EQ(rows[0].size(), rows[1].size());
   for (std::size_t i = 0; i < rows[0].size(); ++i) EXPECT_EQ(rows[0][i].samples.size(), rows[1][i].samples.size()) << i;
+}
+
+TEST(Measure, ContendersThatSettleApartStillPairUp) {
+  MadeUp quick, slow;
+  slow.begin_cold(30);
+  Contender* const both[] = {&quick, &slow};
+  const std::vector<PointPlan> points = plans(1);
+  const auto rows = measure(both, points, {{0}}, {});
+  ASSERT_EQ(rows[0].size(), 2U);
+  for (std::size_t i = 0; i < rows[0].size(); ++i) {
+    const BenchRow &a = rows[0][i], &b = rows[1][i];
+    EXPECT_EQ(a.warmup_repetitions, b.warmup_repetitions);
+    EXPECT_GT(a.warmup_repetitions, 30);
+    EXPECT_EQ(a.samples.size(), b.samples.size());
+    EXPECT_TRUE(a.steady && b.steady);
+    // Nothing of the cold start is a sample.
+    EXPECT_LT(*std::ranges::max_element(b.samples), 1.5 * b.samples.front());
+  }
 }
 
 TEST(Measure, WithoutACheckRowsSaySo) {

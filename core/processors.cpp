@@ -1,10 +1,10 @@
-#include "harness/measure/processors.h"
+#include "core/processors.h"
 
 #include <fmt/format.h>
 
-#include "harness/measure/system_files.h"
+#include "core/system_files.h"
 
-namespace mlbench::measure {
+namespace mlbench::machine {
 namespace {
 
 namespace fs = std::filesystem;
@@ -67,4 +67,24 @@ Processors::Caches Processors::caches() const {
   return out;
 }
 
-}  // namespace mlbench::measure
+std::uint64_t Processors::cache_bytes() const {
+  std::uint64_t sum = 0;
+  for (const auto& [what, all] : caches()) {
+    if (what.second == "Instruction") continue;
+    for (const auto& [sharing, bytes] : all) sum += bytes;
+  }
+  return sum;
+}
+
+std::uint64_t Processors::last_level_cache_bytes() const {
+  std::uint64_t sum = 0, last = 0;
+  for (const auto& [what, all] : caches()) {
+    if (what.second == "Instruction") continue;
+    if (what.first > last) sum = 0;
+    last = what.first;
+    for (const auto& [sharing, bytes] : all) sum += bytes;
+  }
+  return sum;
+}
+
+}  // namespace mlbench::machine

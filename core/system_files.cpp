@@ -1,4 +1,4 @@
-#include "harness/measure/system_files.h"
+#include "core/system_files.h"
 
 #include <charconv>
 #include <fstream>
@@ -6,7 +6,7 @@
 
 #include "core/error.h"
 
-namespace mlbench::measure {
+namespace mlbench::machine {
 namespace {
 
 constexpr std::size_t kMostBytes = std::size_t{4} << 20U;
@@ -85,4 +85,4 @@ std::vector<int> numbers_in_list(std::string_view text) {
   return out;
 }
 
-}  // namespace mlbench::measure
+}  // namespace mlbench::machine

@@ -1,4 +1,4 @@
-#include "harness/measure/control_group.h"
+#include "core/control_group.h"
 
 #include <algorithm>
 #include <string>
@@ -6,9 +6,9 @@
 
 #include <fmt/format.h>
 
-#include "harness/measure/system_files.h"
+#include "core/system_files.h"
 
-namespace mlbench::measure {
+namespace mlbench::machine {
 namespace {
 
 namespace fs = std::filesystem;
@@ -62,4 +62,4 @@ std::optional<std::uint64_t> memory_limit(const fs::path& proc, const fs::path& 
   return least == kNone ? std::nullopt : std::optional(least);
 }
 
-}  // namespace mlbench::measure
+}  // namespace mlbench::machine

@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-namespace mlbench::measure {
+namespace mlbench::machine {
 
 // Text as a fact may stand in a report: without blanks at its ends, control characters and what is no UTF-8 escaped,
 // cut at 200 bytes.
@@ -32,4 +32,4 @@ namespace mlbench::measure {
 // "0-3,8" as numbers, ascending; none where the text is something else, or lists more than 65536.
 [[nodiscard]] std::vector<int> numbers_in_list(std::string_view text);
 
-}  // namespace mlbench::measure
+}  // namespace mlbench::machine

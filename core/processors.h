@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-namespace mlbench::measure {
+namespace mlbench::machine {
 
 // Those that are online; none where that is not told.
 class Processors {
@@ -29,6 +29,9 @@ class Processors {
   // By level and kind ("Data", "Instruction", "Unified"), the bytes of each, by who shares it.
   using Caches = std::map<std::pair<std::uint64_t, std::string>, std::map<std::string, std::uint64_t>>;
   [[nodiscard]] Caches caches() const;
+  // Bytes that caches of data hold together: on all levels, and on the last one. 0 where that is not told.
+  [[nodiscard]] std::uint64_t cache_bytes() const;
+  [[nodiscard]] std::uint64_t last_level_cache_bytes() const;
 
  private:
   [[nodiscard]] std::filesystem::path folder(int cpu) const;
@@ -37,4 +40,4 @@ class Processors {
   std::vector<int> online_;
 };
 
-}  // namespace mlbench::measure
+}  // namespace mlbench::machine

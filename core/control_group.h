@@ -5,11 +5,11 @@
 #include <filesystem>
 #include <optional>
 
-namespace mlbench::measure {
+namespace mlbench::machine {
 
 // As /proc and /sys tell it, of both versions of control groups. Nothing where there is no limit.
 [[nodiscard]] std::optional<double> cpu_quota(const std::filesystem::path& proc, const std::filesystem::path& sys);
 [[nodiscard]] std::optional<std::uint64_t> memory_limit(const std::filesystem::path& proc,
                                                         const std::filesystem::path& sys);
 
-}  // namespace mlbench::measure
+}  // namespace mlbench::machine
