@@ -18,8 +18,9 @@ namespace {
 using backends::Method;
 using Kind = CacheOperation::Kind;
 using Ids = std::vector<std::int32_t>;
-using Row = std::vector<double>;
-// A tap's row of the sequence's token at a position; heads side by side.
+// A tap's row of the sequence's token at a position, heads side by side: as the backend gave it, because the rows of
+// all schedules are held at once.
+using Row = HostTensor;
 using RowsByTap = std::map<std::pair<Index, Tap>, std::map<Index, Row>>;
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -88,20 +89,22 @@ bool cuts_matter(const ModelConfig& config) {
 // ---- running one ----
 
 // The rows of a tap that belong to our sequence, under their positions.
-void take_rows(const Call& call, TapLayout layout, const ref::Tensor& tap, const std::vector<std::int32_t>& positions,
+void take_rows(const Call& call, TapLayout layout, const HostTensor& tap, const std::vector<std::int32_t>& positions,
                std::map<Index, Row>& out) {
   if (layout == TapLayout::probs) return;  // as long as the longest sequence of the call
   const std::vector<Index> sequences = call.row_sequences();
-  const Index rows = call.rows(), heads = layout == TapLayout::heads ? tap.dim(0) : 1;
+  const Index rows = call.rows(), heads = layout == TapLayout::heads ? tap.shape()[0] : 1, width = tap.shape().back();
+  const std::size_t bytes = static_cast<std::size_t>(width) * size_bytes(tap.dtype());
   for (Index t = 0; t < rows; ++t) {
     const auto i = static_cast<std::size_t>(t);
     if (call.ids[static_cast<std::size_t>(sequences[i])] != kOwnSequence) continue;
-    Row& row = out[positions[i]];
-    row.clear();
+    Row row(tap.dtype(), {heads * width});
+    auto to = row.bytes().begin();
     for (Index h = 0; h < heads; ++h) {
-      const auto part = tap.row(h * rows + t);
-      row.insert(row.end(), part.begin(), part.end());
+      const auto part = tap.bytes().subspan(static_cast<std::size_t>(h * rows + t) * bytes, bytes);
+      to = std::ranges::copy(part, to).out;
     }
+    out[positions[i]] = std::move(row);
   }
 }
 
@@ -121,13 +124,14 @@ Run run_story(const Story& story, const ModelConfig& config, backends::Session& 
     for (const TapId id : all_taps(config)) {
       const HostTensor* tap = given.find(id);
       if (tap == nullptr || id.tap == Tap::logits) continue;
-      take_rows(call, spec_of(specs, id.tap).layout, tap->widened(), given.positions(), out.rows[{id.layer, id.tap}]);
+      take_rows(call, spec_of(specs, id.tap).layout, *tap, given.positions(), out.rows[{id.layer, id.tap}]);
     }
     out.last = *given.find({Tap::logits, -1});
   }
-  const ref::Tensor logits = out.last.widened();
-  const auto last = logits.row(logits.rows() - 1);
-  out.rows[{-1, Tap::logits}][kLength - 1] = Row(last.begin(), last.end());
+  const Index width = out.last.shape().back();
+  Row last(out.last.dtype(), {width});
+  std::ranges::copy(out.last.bytes().last(last.bytes().size()), last.bytes().begin());
+  out.rows[{-1, Tap::logits}][kLength - 1] = std::move(last);
   return out;
 }
 
@@ -152,11 +156,13 @@ struct Difference {
   Index position = -1;
 };
 
-double largest_difference(const Row& a, const Row& b) {
+double largest_difference(const HostTensor& given, const HostTensor& other) {
+  const ref::Tensor a = given.widened(), b = other.widened();
   double out = 0.0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    if (a[i] == b[i] || (std::isnan(a[i]) && std::isnan(b[i]))) continue;
-    const double apart = std::fabs(a[i] - b[i]);
+  for (std::size_t i = 0; i < a.values().size(); ++i) {
+    const double x = a.values()[i], y = b.values()[i];
+    if (x == y || (std::isnan(x) && std::isnan(y))) continue;
+    const double apart = std::fabs(x - y);
     if (std::isnan(apart)) return kInfinity;
     out = std::max(out, apart);
   }
@@ -238,6 +244,11 @@ Plan make_schedules(const ModelConfig& config, std::uint64_t seed) {
   return plan;
 }
 
+std::uint64_t schedules_bytes(const ModelConfig& config, DType taps) {
+  const Index ways = static_cast<Index>(make_schedules(config, 0).size()) + 1;  // and once more
+  return static_cast<std::uint64_t>(ways * kLength * tap_values_per_row(config) * config.num_layers) * size_bytes(taps);
+}
+
 ScheduleResults compare_schedules(const ref::Reference& reference, const ErrorModel& errors, backends::Session& session,
                                   std::uint64_t seed, const FaultReport& fault) {
   const ModelConfig& config = reference.config();
@@ -262,9 +273,7 @@ ScheduleResults compare_schedules(const ref::Reference& reference, const ErrorMo
   Difference taps;
   if (bare.last != runs[0].last) {
     taps.first_tap = "logits";
-    const ref::Tensor with = runs[0].last.widened(), without = bare.last.widened();
-    taps.largest = largest_difference({with.values().begin(), with.values().end()},
-                                      {without.values().begin(), without.values().end()});
+    taps.largest = largest_difference(runs[0].last, bare.last);
   }
   // Where two runs of the same differ anyway, nothing follows from these two.
   out.invariances.push_back(invariance("taps on = off", taps, out.invariances.front().holds));

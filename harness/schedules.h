@@ -17,6 +17,9 @@ struct ScheduleResults {
 inline constexpr SeqId kOwnSequence = 5;
 [[nodiscard]] Plan make_schedules(const ModelConfig& config, std::uint64_t seed);
 
+// Bytes that the compared rows take, of a backend whose taps have this type.
+[[nodiscard]] std::uint64_t schedules_bytes(const ModelConfig& config, DType taps);
+
 // Two schedules of an honest backend both lie within the noise floor of the exact values, so they differ by at most
 // twice its limit in each row of each tap.
 [[nodiscard]] ScheduleResults compare_schedules(const ref::Reference& reference, const ErrorModel& errors,

@@ -233,14 +233,13 @@ std::uint64_t memory_estimate(const ModelConfig& config, DType stored, const bac
     const Index rows = largest_call({story}), entries = story.limits.max_total_seq_len;
     // A layer's taps of all replicas and what is derived of them, those of the whole call that the backend gave,
     // logits.
-    const Index probs = config.num_heads * entries;
-    const Index layer = 6 * config.hidden_size + 3 * (config.q_width() + 2 * config.kv_width()) + probs +
-                        (config.gated_mlp() ? 4 : 2) * config.intermediate_size;
+    const Index layer = tap_values_per_row(config) + config.num_heads * entries;
     most = std::max(most, own.total() + bytes(entries * replicas * kv_values_per_token(config), sizeof(double)) +
                               bytes(rows * layer, sizeof(double)) * static_cast<std::uint64_t>(4 * replicas) +
                               bytes(rows * layer * config.num_layers, sizeof(float)) +
                               bytes(4 * rows * replicas * config.vocab_size, sizeof(double)));
   }
+  if (options.schedules && options.chained) most += schedules_bytes(config, options.run.dtype);
   const std::uint64_t weights = bytes(parameter_count(config), size_bytes(stored));
   const bool copied = !is_exact(stored, options.run.dtype);
   return most + weights + (copied ? bytes(parameter_count(config), size_bytes(options.run.dtype)) : 0);

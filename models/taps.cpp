@@ -112,6 +112,11 @@ std::vector<TapSpec> tap_specs(const ModelConfig& c) {
   return specs.take();
 }
 
+Index tap_values_per_row(const ModelConfig& config) {
+  return 6 * config.hidden_size + 3 * (config.q_width() + 2 * config.kv_width()) +
+         (config.gated_mlp() ? 4 : 2) * config.intermediate_size;
+}
+
 std::vector<TapId> all_taps(const ModelConfig& config) {
   std::vector<TapId> before, after, in_layer;
   for (const TapSpec& spec : tap_specs(config)) {

@@ -68,6 +68,8 @@ struct TapSpec {
 
 // The taps that exist for a configuration, in the order of computation; those of layers once, not once per layer.
 [[nodiscard]] std::vector<TapSpec> tap_specs(const ModelConfig& config);
+// About how many values the taps of one layer have for one row of a call, attention's probabilities left out.
+[[nodiscard]] Index tap_values_per_row(const ModelConfig& config);
 // Every tap of every layer, in the order of computation.
 [[nodiscard]] std::vector<TapId> all_taps(const ModelConfig& config);
 

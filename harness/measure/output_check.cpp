@@ -149,7 +149,7 @@ Index position_of(const Testbed& bed, const KeptOutput& output) {
   return decodes(bed.methods()[output.method]) ? prompted + output.step : prompted - 1;
 }
 
-// Later repetitions may differ from the first by what both may stray.
+// Later repetitions may differ from the first of the same tokens by what both may stray.
 std::vector<Verified> results_of(const Testbed& bed, const KnownLogits& known, double widening, BenchCheck passed,
                                  const std::string& how) {
   std::vector<Finding> findings(bed.methods().size());
@@ -166,8 +166,14 @@ std::vector<Verified> results_of(const Testbed& bed, const KnownLogits& known, d
   }
   std::vector<Verified> out;
   for (Finding& finding : findings) out.push_back(finding.result(passed, how));
+  for (std::size_t m = 0; m < out.size(); ++m) {
+    if (!bed.repeats_itself(m) || out[m].check == BenchCheck::failed) continue;
+    out[m] = {BenchCheck::failed, std::numeric_limits<double>::infinity(),
+              "other tokens gave the same outputs: they are left from an earlier call"};
+  }
   if (bed.later_difference() <= 2.0 * narrowest) return out;
   for (Verified& verified : out) {
+    if (verified.check == BenchCheck::failed) continue;
     verified.check = BenchCheck::failed;
     verified.ratio = std::max(verified.ratio, ratio_of(bed.later_difference(), 2.0 * narrowest));
     verified.text = fmt::format("repetitions differ by up to {:.3g}: two runs may by {:.3g}", bed.later_difference(),

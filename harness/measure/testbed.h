@@ -2,9 +2,11 @@
 // repetition costs beside what is timed is undone by popn, so that each begins where the one before did.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -42,27 +44,32 @@ class Testbed {
   Testbed(backends::Session& session, const ModelConfig& config, const BenchPoint& point,
           std::vector<backends::Method> methods, std::uint64_t seed);
 
-  // Runs every method once. Times by method.
+  // Runs every method once. Times by method. Every other repetition takes other tokens, as many: a result that was left
+  // from the one before shows.
   std::vector<TimedMethod> repeat();
 
-  // Of sequence s: depth, prompt and what decoding is fed.
+  // Of sequence s in the first repetition: depth, prompt and what decoding is fed.
   [[nodiscard]] const std::vector<std::int32_t>& tokens(Index sequence) const {
-    return tokens_[static_cast<std::size_t>(sequence)];
+    return tokens_[0][static_cast<std::size_t>(sequence)];
   }
   [[nodiscard]] const BenchPoint& point() const { return point_; }
   [[nodiscard]] const std::vector<backends::Method>& methods() const { return methods_; }
   [[nodiscard]] backends::Session& session() const { return session_; }
   [[nodiscard]] const ModelConfig& config() const { return config_; }
 
-  // The first repetition's outputs (some steps' of a long decode), and how far those of later ones lie from them: the
-  // largest |difference|, infinite where one is no number.
-  [[nodiscard]] const std::vector<KeptOutput>& outputs() const { return first_; }
+  // The first repetition's outputs (some steps' of a long decode), and how far those of later ones lie from the first
+  // of the same tokens: the largest |difference|, infinite where one is no number.
+  [[nodiscard]] const std::vector<KeptOutput>& outputs() const { return first_[0]; }
   [[nodiscard]] double later_difference() const { return later_difference_; }
+  // Other tokens gave the same rows.
+  [[nodiscard]] bool repeats_itself(std::size_t method) const { return repeats_itself_.contains(method); }
 
   [[nodiscard]] static KvLimits limits_of(const BenchPoint& point);
 
  private:
   void fill(Index from, Index count);
+  void take_other_tokens(Index from, std::uint64_t seed);
+  void look_at(std::vector<KeptOutput> outputs);
   void popn(Index count);
   [[nodiscard]] double run(backends::Method method, Index from, Index count, const TensorView& out);
   [[nodiscard]] bool keeps(Index step) const;
@@ -78,11 +85,13 @@ class Testbed {
   DType activations_;
   std::unique_ptr<backends::KvCache> cache_;
   std::vector<SeqId> ids_;
-  std::vector<std::vector<std::int32_t>> tokens_;
-  HostTensor rows_;  // embedded
+  std::array<std::vector<std::vector<std::int32_t>>, 2> tokens_;  // in turns
+  std::size_t turn_ = 0;                                          // of the next repetition
+  HostTensor rows_;                                               // embedded
   std::optional<EnergyMeter> energy_ = EnergyMeter::find();
-  std::vector<KeptOutput> first_;
+  std::array<std::vector<KeptOutput>, 2> first_;  // by turn
   double later_difference_ = 0.0;
+  std::set<std::size_t> repeats_itself_;  // methods
 };
 
 }  // namespace mlbench::measure

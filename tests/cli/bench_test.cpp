@@ -227,7 +227,7 @@ TEST(Compare, FindsTimesThatDoubled) {
   for (json& row : slow["rows"]) {
     // As many times as decide, however few the machine had time for.
     row["samples"] = row["started"] = row["steps"] = json::array();
-    for (int i = 0; i < 20; ++i) row["samples"].push_back(1.0 + 1e-3 * (i % 7));
+    for (int i = 0; i < 40; ++i) row["samples"].push_back(1.0 + 1e-3 * (i * 19 % 40));
   }
   json fast = slow;
   for (json& row : fast["rows"]) {

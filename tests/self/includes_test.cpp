@@ -23,7 +23,7 @@ const std::map<std::string, Names> kMayInclude = {
     {"harness", {"core", "models", "reference", "backends", "golden"}},
     {"reports", {"core"}},
     {"cli", {"core", "models", "reference", "backends", "golden", "harness", "reports"}},
-    {"bench", {"core", "models", "reference", "backends", "harness"}},
+    {"bench", {"core", "models", "reference", "backends", "harness", "reports"}},
 };
 
 // Headers of our own, by what they are included as: those with a path from the root. A name without a folder would be

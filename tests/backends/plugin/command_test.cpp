@@ -112,6 +112,45 @@ TEST(PluginCommand, LibrariesThatCannotBeUsedAreNotThere) {
   refused(MLBENCH_PLUGIN_FAULTY, "backend.unavailable: backend example (");
 }
 
+Words bench(const std::string& library, const Words& more) {
+  Words words = {"bench",    "--backend", library, "--arch", "llama",    "--threads", "1",
+                 "--prompt", "4",         "--gen", "2",      "--method", "decode",    "--no-probe"};
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+// Both side by side, for longer where the machine is too busy to tell.
+Outcome against_paced(const std::string& library) {
+  Outcome run;
+  for (const char* seconds : {"2", "8", "32", "128"}) {
+    run = run_program(
+        bench(library, {"--against", MLBENCH_PLUGIN_PACED, "--precision", "0.0001", "--max-time", seconds}));
+    if (run.out.find("undecided") == std::string::npos) return run;
+  }
+  return run;
+}
+
+TEST(PluginCommand, FivePercentMoreForEachTokenIsSlower) {
+  const Outcome run = against_paced(MLBENCH_PLUGIN_SLOWER);
+  EXPECT_EQ(run.exit_code, 1) << run.err;
+  EXPECT_THAT(run.out, HasSubstr("1 row: 1 slower"));
+}
+
+TEST(PluginCommand, TheSameForEachTokenIsTheSame) {
+  const Outcome run = against_paced(MLBENCH_PLUGIN_PACED);
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_THAT(run.out, HasSubstr("1 row: 1 same"));
+}
+
+TEST(PluginCommand, ATimeWithoutAComputationIsNone) {
+  const Fault fault("idle forward");
+  const Outcome run = run_program(bench(MLBENCH_PLUGIN_FAULTY, {"--max-time", "0.1", "--json", "-"}));
+  EXPECT_EQ(run.exit_code, 1) << run.err;
+  const auto rows = nlohmann::json::parse(run.out)["rows"];
+  ASSERT_EQ(rows.size(), 1U);
+  EXPECT_EQ(rows[0]["check"], "failed");
+}
+
 TEST(PluginCommand, AnArchitectureThatItLacksIsUnsupported) {
   const Outcome run = verify(MLBENCH_PLUGIN_EXAMPLE, {"--arch", "olmo"});
   EXPECT_EQ(run.exit_code, 3) << run.err;

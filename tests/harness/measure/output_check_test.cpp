@@ -2,6 +2,7 @@
 // compute are found.
 #include "harness/measure/output_check.h"
 
+#include <algorithm>
 #include <map>
 
 #include <gmock/gmock.h>
@@ -33,7 +34,7 @@ BenchPoint point(Index batch, Index depth, DType dtype = DType::f32) {
 class Timed {
  public:
   Timed(backends::Backend& backend, const BenchPoint& point, const std::vector<Method>& methods,
-        const ModelConfig& config = preset_config("llama-small", {{"num_hidden_layers", 2}}), int repetitions = 3)
+        const ModelConfig& config = preset_config("llama-small", {{"num_hidden_layers", 2}}), int repetitions = 4)
       : model_(make_synthetic(config, *parse_dtype(point.dtype), 1, workers_)),
         session_(backend.load(model_, {.dtype = *parse_dtype(point.dtype), .threads = 1})),
         bed_(*session_, model_.config, point, methods, 1) {
@@ -94,6 +95,7 @@ TEST(Testbed, RepetitionsBeginWhereTheOneBeforeDid) {
   const Timed timed(*backend, point(2, 6), kBatched);
   EXPECT_EQ(timed.bed().outputs().size(), 4U) << "one prompt, three steps";
   EXPECT_EQ(timed.bed().later_difference(), 0.0);
+  EXPECT_FALSE(timed.bed().repeats_itself(0) || timed.bed().repeats_itself(1));
 }
 
 TEST(Testbed, SaysWhyAMethodCannotRun) {
@@ -166,14 +168,14 @@ class RemembersResults : public SessionAround {
   std::map<Method, std::vector<std::byte>> results_;
 };
 
-// Right until the third call of batch_decode.
+// Right in the first two repetitions of three steps.
 class DriftsLater : public SessionAround {
  public:
   using SessionAround::SessionAround;
   void forward(Method method, const ConstTensorView& x, std::span<const std::int32_t> positions,
                backends::KvCache& cache, const TensorView& out, backends::TapSink* taps) override {
     SessionAround::forward(method, x, positions, cache, out, taps);
-    if (method == Method::batch_decode && ++calls_ > 3) harness::test::floats(out)[0] += 0.01F;
+    if (method == Method::batch_decode && ++calls_ > 6) harness::test::floats(out)[0] += 0.01F;
   }
 
  private:
@@ -197,6 +199,34 @@ TEST(OutputCheck, FindsABackendThatRemembersResults) {
     Timed timed(*backend, point(2, 0), kBatched);
     EXPECT_EQ(timed.check(flops)[1].check, BenchCheck::failed) << "flops " << flops;
   }
+}
+
+// The output is copied before the call that computes it: a missing synchronisation.
+class GivesTheCallBefore : public SessionAround {
+ public:
+  using SessionAround::SessionAround;
+  void forward(Method method, const ConstTensorView& x, std::span<const std::int32_t> positions,
+               backends::KvCache& cache, const TensorView& out, backends::TapSink* taps) override {
+    SessionAround::forward(method, x, positions, cache, out, taps);
+    if (method != Method::prefill) return;
+    const std::size_t bytes = static_cast<std::size_t>(element_count(out.shape)) * size_bytes(out.dtype);
+    std::vector<std::byte> now(out.data, out.data + bytes);
+    if (before_.size() == bytes) std::ranges::copy(before_, out.data);
+    before_ = std::move(now);
+  }
+
+ private:
+  std::vector<std::byte> before_;
+};
+
+// One prompt alone would give the same in every repetition.
+TEST(OutputCheck, FindsResultsOfTheCallBefore) {
+  const auto backend = harness::test::cpu_with_session<GivesTheCallBefore>();
+  Timed timed(*backend, point(1, 0), {Method::prefill});
+  EXPECT_TRUE(timed.bed().repeats_itself(0));
+  const Verified verified = timed.check().front();
+  EXPECT_EQ(verified.check, BenchCheck::failed);
+  EXPECT_THAT(verified.text, ::testing::HasSubstr("left from an earlier call"));
 }
 
 TEST(OutputCheck, FindsALaterRepetitionThatStrays) {
