@@ -5,7 +5,6 @@
 
 #include <fmt/format.h>
 
-#include "backends/cpu/convert.h"
 #include "backends/cpu/heads.h"
 #include "bench/cpu_filled_cache.h"
 #include "bench/cpu_operators.h"
@@ -16,8 +15,7 @@ namespace {
 
 constexpr Index kContext = 1024;  // entries of the sequence that is forked or extended
 
-// Keys and values of a call's rows into their slots of a layer, as Decoder::append does it; each time in the next
-// layer.
+// Keys and values of a call's rows into their slots of a layer; each time in the next layer.
 class Append final : public Operator {
  public:
   Append(const KvShape& shape, Index rows)
@@ -32,21 +30,14 @@ class Append final : public Operator {
 
   void run() override {
     layer_ = (layer_ + 1) % shape().layers;
-    PagedKvCache& cache = filled_.cache();
-    const Heads keys = heads(keys_), values = heads(values_);
-    for (Index row = 0; row < keys.rows; ++row) {
-      for (Index head = 0; head < keys.count; ++head) {
-        narrow(shape().dtype, keys.at(row, head), cache.at(layer_, PagedKvCache::kKey, slot(row), head), keys.width);
-        narrow(shape().dtype, values.at(row, head), cache.at(layer_, PagedKvCache::kValue, slot(row), head),
-               keys.width);
-      }
-    }
+    filled_.cache().append(layer_, heads(keys_), heads(values_));
   }
 
   void compare(Comparison& comparison) const override {
     const Index row = filled_.call().rows - 1, head = shape().heads - 1, i = shape().width - 1;
     const auto see = [&](PagedKvCache::Kind kind, const std::vector<float>& from) {
-      comparison.see("the last value", stored_at(shape().dtype, filled_.cache().at(layer_, kind, slot(row), head), i),
+      const std::byte* stored = filled_.cache().at(layer_, kind, filled_.cache().slot(row), head);
+      comparison.see("the last value", stored_at(shape().dtype, stored, i),
                      rounded_to(double{from.back()}, shape().dtype), 0.0);
     };
     see(PagedKvCache::kKey, keys_);
@@ -55,10 +46,6 @@ class Append final : public Operator {
 
  private:
   [[nodiscard]] const KvShape& shape() const { return filled_.cache().shape(); }
-  [[nodiscard]] Index slot(Index row) const {
-    const paging::ForwardPlan& plan = filled_.cache().plan();
-    return plan.sequences[0].layout.slot(plan.rows[static_cast<std::size_t>(row)].entry);
-  }
   [[nodiscard]] Heads heads(std::vector<float>& data) const {
     return {.data = data.data(),
             .rows = filled_.call().rows,

@@ -51,21 +51,19 @@ struct Copies {
   Copies(DType stored, const WeightShape& shape, int threads) : dtype(stored) {
     const std::size_t bytes = stored_bytes(stored, shape.out * shape.in);
     const Index copies = copies_beyond_caches(static_cast<double>(bytes));
-    // Those, the original, and one as the product wants it.
-    harness::require_memory(bytes * (static_cast<std::size_t>(copies) + 2), "weights");
+    // Those, and the original.
+    harness::require_memory(bytes * (static_cast<std::size_t>(copies) + 1), "weights");
     original = random_stored(stored, 1, shape.out * shape.in);
     const Matrix prepared = Products(stored, threads).prepare({stored, shape.out, shape.in, original.data()});
     const std::vector<float> bias = random_floats(2, shape.bias ? shape.out : 0);
     for (Index i = 0; i < copies; ++i) layers.push_back({copy_of(prepared, bytes), bias});
   }
 
-  // As rows a matrix has `bytes`.
   [[nodiscard]] static Matrix copy_of(const Matrix& from, std::size_t bytes) {
-    if (from.layout) bytes = from.layout->get_size();
     Buffer copy(bytes);
     std::memcpy(copy.data(), from.data, bytes);
     const std::byte* data = copy.data();
-    return {.out = from.out, .in = from.in, .layout = from.layout, .data = data, .owned = std::move(copy)};
+    return {.out = from.out, .in = from.in, .data = data, .owned = std::move(copy)};
   }
 
   DType dtype;

@@ -18,7 +18,8 @@ class Attention {
   void set_plan(const paging::ForwardPlan& plan);
 
   // context [T, Hq*d] = sum over the visible j of softmax(scale * q . k_j) v_j; head h reads key-value head
-  // h / (Hq / Hkv). Keys and values are widened to float32, scores and sums are float32. Gives attn.probs.
+  // h / (Hq / Hkv). Keys and values are widened to float32, scores and sums are float32. The sum is divided by
+  // softmax's denominator at the end, so that attn.probs, which it gives, costs nothing where nobody wants it.
   void run(const Heads& q, const PagedKvCache& cache, Index layer, float scale, float* context, const Taps& taps);
 
  private:
@@ -28,18 +29,23 @@ class Attention {
     Index count = 0;
   };
   struct Thread {
-    Buffer scores, sums, row;
+    Buffer queries, scores, sums, totals, scratch;
+    std::vector<const std::byte*> keys, values;  // of the entries that are visible
+    std::vector<std::byte> zeros;
+    std::vector<Index> joined;  // by row
   };
   struct Call;
-  template <DType type>
   class Piece;
-  template <DType type>
-  void run_as(const Call& call);
+  class SideBySide;
+  class RowByRow;
+
+  void set_tiles(Index heads);
 
   int threads_;
   std::vector<Thread> per_thread_;
   const paging::ForwardPlan* plan_ = nullptr;
   std::vector<Tile> tiles_;
+  Index tile_rows_ = 0;
   Index longest_ = 0;  // entries of the longest sequence of the call
   Buffer probs_;
 };

@@ -47,7 +47,7 @@ namespace mlbench::cpu {
   return static_cast<std::uint16_t>(sign | chosen(magnitude >= 0x47800000U, beyond, finite));  // 2^16
 }
 
-// `count` values of `type`, aligned to its size.
+// `count` values of `type`, at any address; by vectors, as ops.h says.
 void widen(DType type, const std::byte* in, float* out, Index count);
 void narrow(DType type, const float* in, std::byte* out, Index count);
 

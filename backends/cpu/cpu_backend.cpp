@@ -49,19 +49,15 @@ std::uint64_t product_of(std::initializer_list<double> factors) {
   return static_cast<std::uint64_t>(std::min(product, 0x1p62));
 }
 
-// Matrices are copied, to another layout or another type; embeddings are read where they are.
-std::uint64_t weights_bytes(const ModelConfig& config, DType dtype) {
-  const auto in_matrices = [](const std::vector<TensorSpec>& specs) {
+// Matrices are multiplied where they stand; vectors are widened.
+std::uint64_t weights_bytes(const ModelConfig& config) {
+  const auto in_vectors = [](const std::vector<TensorSpec>& specs) {
     Index count = 0;
-    for (const TensorSpec& spec : specs) {
-      const bool table = spec.role == TensorRole::token_embedding || spec.role == TensorRole::position_embedding;
-      if (!table) count += element_count(spec.shape);
-    }
+    for (const TensorSpec& spec : specs) count += spec.shape.size() == 1 ? element_count(spec.shape) : 0;
     return count;
   };
-  Index count = in_matrices(global_tensors(config)) + config.num_layers * in_matrices(layer_tensors(config, 0));
-  if (config.tie_word_embeddings) count += config.vocab_size * config.hidden_size;
-  return static_cast<std::uint64_t>(count) * size_bytes(dtype);
+  const Index count = in_vectors(global_tensors(config)) + config.num_layers * in_vectors(layer_tensors(config, 0));
+  return static_cast<std::uint64_t>(count) * sizeof(float);
 }
 
 std::uint64_t cache_bytes(const ModelConfig& config, DType dtype, const KvLimits& limits) {
@@ -113,7 +109,7 @@ class CpuBackend final : public backends::Backend {
 
   [[nodiscard]] MemoryEstimate memory(const ModelConfig& config, const RunConfig& run,
                                       const KvLimits& limits) const override {
-    return {.weights_bytes = weights_bytes(config, run.dtype),
+    return {.weights_bytes = weights_bytes(config),
             .cache_bytes = cache_bytes(config, run.dtype, limits),
             .scratch_bytes = scratch_bytes(config, limits)};
   }

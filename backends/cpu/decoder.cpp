@@ -4,7 +4,6 @@
 
 #include <fmt/format.h>
 
-#include "backends/cpu/convert.h"
 #include "backends/cpu/threads.h"
 #include "core/error.h"
 
@@ -126,9 +125,7 @@ void Decoder::normalize_heads(const Norm& norm, const Heads& heads) const {
 
 void Decoder::add_rows(float* x, const float* y) const {
   const Index h = config_.hidden_size;
-  parallel_for(rows_, team(h), [&](Index row, int) {
-    for (Index i = row * h; i < (row + 1) * h; ++i) x[i] += y[i];
-  });
+  parallel_for(rows_, team(h), [&](Index row, int) { add(x + row * h, y + row * h, h); });
 }
 
 Decoder::Qkv Decoder::split_fused(float* z) const {
@@ -168,23 +165,6 @@ Decoder::Qkv Decoder::project(const LayerWeights& w, const float* u, const Taps&
           packed(v, rows_, config_.num_kv_heads, config_.head_dim)};
 }
 
-Index Decoder::slot(Index row) const {
-  const paging::ForwardPlan& plan = cache_->plan();
-  const paging::PlannedRow& planned = plan.rows[static_cast<std::size_t>(row)];
-  return plan.sequences[static_cast<std::size_t>(planned.sequence)].layout.slot(planned.entry);
-}
-
-void Decoder::append(Index layer, const Qkv& qkv) {
-  const auto [layers, heads, width, dtype] = cache_->shape();
-  for (Index row = 0; row < rows_; ++row) {
-    const Index slot = this->slot(row);
-    for (Index head = 0; head < heads; ++head) {
-      narrow(dtype, qkv.k.at(row, head), cache_->at(layer, PagedKvCache::kKey, slot, head), width);
-      narrow(dtype, qkv.v.at(row, head), cache_->at(layer, PagedKvCache::kValue, slot, head), width);
-    }
-  }
-}
-
 void Decoder::give_stored(Tap tap, Index layer, PagedKvCache::Kind kind, const Taps& taps) const {
   if (!taps.wants(tap)) return;
   const KvShape& shape = cache_->shape();
@@ -192,7 +172,7 @@ void Decoder::give_stored(Tap tap, Index layer, PagedKvCache::Kind kind, const T
   std::vector<std::byte> out;  // [Hkv, T, d]
   for (Index head = 0; head < shape.heads; ++head) {
     for (Index row = 0; row < rows_; ++row) {
-      const std::byte* values = cache_->at(layer, kind, slot(row), head);
+      const std::byte* values = cache_->at(layer, kind, cache_->slot(row), head);
       out.insert(out.end(), values, values + bytes);
     }
   }
@@ -213,7 +193,7 @@ const float* Decoder::attention(Index layer, const LayerWeights& w, const float*
       rotation_.rotate(qkv.k, row);
     });
   }
-  append(layer, qkv);
+  cache_->append(layer, qkv.k, qkv.v);
   taps.heads(Tap::q, qkv.q);
   give_stored(Tap::k, layer, PagedKvCache::kKey, taps);
   give_stored(Tap::v, layer, PagedKvCache::kValue, taps);
@@ -234,14 +214,20 @@ const float* Decoder::mlp(const LayerWeights& w, const float* u, const Taps& tap
   const ProductInput in = products_.input(u, rows_, config_.hidden_size);
   products_.multiply(in, design_.gated ? w.gate : w.up, hidden);
   taps.rows(design_.gated ? Tap::gate : Tap::up, hidden, rows_, width);
-  parallel_for(rows_, team(width), [&](Index row, int) { activate(config_.activation, hidden + row * width, width); });
-  taps.rows(Tap::act, hidden, rows_, width);
+  const bool in_one_pass = design_.gated && !taps.wants(Tap::act);
+  if (!in_one_pass) {
+    parallel_for(rows_, team(width),
+                 [&](Index row, int) { activate(config_.activation, hidden + row * width, width); });
+    taps.rows(Tap::act, hidden, rows_, width);
+  }
   if (design_.gated) {
     float* up = up_.floats(rows_ * width);
     products_.multiply(in, w.up, up);
     taps.rows(Tap::up, up, rows_, width);
     parallel_for(rows_, team(width), [&](Index row, int) {
-      for (Index i = row * width; i < (row + 1) * width; ++i) hidden[i] *= up[i];
+      float* gate = hidden + row * width;
+      if (in_one_pass) return activate_gate(config_.activation, gate, up + row * width, width);
+      multiply(gate, up + row * width, width);
     });
     taps.rows(Tap::mlp_hidden, hidden, rows_, width);
   }

@@ -37,7 +37,6 @@ class Decoder {
     Heads q, k, v;
   };
 
-  [[nodiscard]] Index slot(Index row) const;
   void give_rotation(const Taps& taps) const;
   void give_stored(Tap tap, Index layer, PagedKvCache::Kind kind, const Taps& taps) const;
 
@@ -48,7 +47,6 @@ class Decoder {
   // [T, Hq*d] and so on, in qkv_
   Qkv project(const LayerWeights& w, const float* u, const Taps& taps);
   [[nodiscard]] Qkv split_fused(float* z) const;
-  void append(Index layer, const Qkv& qkv);
   // u [T, h] -> [T, h]
   const float* attention(Index layer, const LayerWeights& w, const float* u, const Taps& taps);
   const float* mlp(const LayerWeights& w, const float* u, const Taps& taps);

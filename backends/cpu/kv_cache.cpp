@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "backends/cpu/convert.h"
 #include "core/error.h"
 
 namespace mlbench::cpu {
@@ -47,6 +48,21 @@ void PagedKvCache::commit_accepted_token_tree_nodes(std::span<const SeqId> ids, 
 const paging::ForwardPlan& PagedKvCache::plan() const {
   if (!plan_) throw request_error("kv.state", "there is no forward between begin_forward and end_forward");
   return *plan_;
+}
+
+Index PagedKvCache::slot(Index row) const {
+  const paging::PlannedRow& planned = plan().rows[static_cast<std::size_t>(row)];
+  return plan().sequences[static_cast<std::size_t>(planned.sequence)].layout.slot(planned.entry);
+}
+
+void PagedKvCache::append(Index layer, const Heads& keys, const Heads& values) {
+  for (Index row = 0; row < keys.rows; ++row) {
+    const Index slot = this->slot(row);
+    for (Index head = 0; head < shape_.heads; ++head) {
+      narrow(shape_.dtype, keys.at(row, head), at(layer, kKey, slot, head), shape_.width);
+      narrow(shape_.dtype, values.at(row, head), at(layer, kValue, slot, head), shape_.width);
+    }
+  }
 }
 
 std::vector<std::int32_t> PagedKvCache::get_query_positions() const {

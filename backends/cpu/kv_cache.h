@@ -6,6 +6,7 @@
 
 #include "backends/backend.h"
 #include "backends/cpu/buffer.h"
+#include "backends/cpu/heads.h"
 #include "backends/paging/page_table.h"
 
 namespace mlbench::cpu {
@@ -50,6 +51,10 @@ class PagedKvCache final : public backends::KvCache {
   [[nodiscard]] const KvShape& shape() const { return shape_; }
   // The rows announced; throws kv.state outside begin_forward and end_forward.
   [[nodiscard]] const paging::ForwardPlan& plan() const;
+  // Of the entry of row `row` of those.
+  [[nodiscard]] Index slot(Index row) const;
+  // Keys and values [T, Hkv, d] of those rows into their slots of a layer, rounded to the storage type.
+  void append(Index layer, const Heads& keys, const Heads& values);
   // One head's key or value in a slot, [d].
   [[nodiscard]] const std::byte* at(Index layer, Kind kind, Index slot, Index head) const {
     return page(slot).data() + offset(layer, kind, slot, head);

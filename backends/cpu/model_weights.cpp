@@ -80,7 +80,10 @@ void bind_global(const TensorSpec& spec, const Binder& bind, ModelWeights& model
 
 }  // namespace
 
-void Table::read(Index row, std::span<float> out) const { rounded_row(rows_, row, stored_, out); }
+void Table::read(Index row, std::span<float> out) const {
+  if (rows_.dtype != stored_) return rounded_row(rows_, row, stored_, out);
+  widen(stored_, rows_.slice(row, 1).data, out.data(), rows_.cols);
+}
 
 ModelWeights::ModelWeights(const Model& model, DType stored, Products& products) {
   const Binder bind(*model.weights, stored, products);

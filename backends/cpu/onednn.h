@@ -63,9 +63,6 @@ auto checked(const char* doing, Fn fn) {
   }
 }
 
-// How W^T [in, out] lies in memory.
-using Layout = dnnl::memory::desc;
-
 struct ProductShape {
   Index rows = 0;  // of x and y
   Index in = 0;
@@ -82,11 +79,6 @@ struct ProductShape {
   return type == Type::f32 ? dnnl::memory::data_type::f32 : dnnl::memory::data_type::bf16;
 }
 
-// W as it stands in a checkpoint: rows [out, in].
-[[nodiscard]] inline Layout rows_layout(const ProductShape& shape) {
-  return {{shape.in, shape.out}, data_type(shape.type), dnnl::memory::format_tag::ba};
-}
-
 // The processor, and a stream of work on it. One thread at a time uses a stream.
 class Engine {
  public:
@@ -96,7 +88,7 @@ class Engine {
 
   [[nodiscard]] const dnnl::engine& engine() const { return engine_; }
   [[nodiscard]] dnnl::stream& stream() { return stream_; }
-  [[nodiscard]] dnnl::memory memory(const Layout& layout, const void* data) const {
+  [[nodiscard]] dnnl::memory memory(const dnnl::memory::desc& layout, const void* data) const {
     return {layout, engine_, const_cast<void*>(data)};  // NOLINT: the library has no memory that is only read
   }
 
@@ -107,18 +99,13 @@ class Engine {
   dnnl::stream stream_;
 };
 
-// A compiled product. It runs with the number of threads that OpenMP had in store where it was made.
+// A compiled product with W as it stands in a checkpoint, rows [out, in]. It runs with the number of threads that
+// OpenMP had in store where it was made.
 class Product {
  public:
-  Product(const Engine& engine, const ProductShape& shape, const Layout& weights)
-      : description_(checked("making a product", [&] { return describe(engine, shape, weights); })),
+  Product(const Engine& engine, const ProductShape& shape)
+      : description_(checked("making a product", [&] { return describe(engine, shape); })),
         product_(checked("compiling a product", [&] { return dnnl::matmul(description_); })) {}
-
-  // What the library would like W to lie in, for this number of rows.
-  [[nodiscard]] static Layout preferred_layout(const Engine& engine, const ProductShape& shape) {
-    const Layout any({shape.in, shape.out}, data_type(shape.type), dnnl::memory::format_tag::any);
-    return checked("choosing a layout", [&] { return describe(engine, shape, any).weights_desc(); });
-  }
 
   [[nodiscard]] std::string implementation() const { return description_.impl_info_str(); }
   [[nodiscard]] std::size_t scratch_bytes() const { return description_.scratchpad_desc().get_size(); }
@@ -142,8 +129,10 @@ class Product {
  private:
   using Description = dnnl::matmul::primitive_desc;
 
-  static Description describe(const Engine& engine, const ProductShape& s, const Layout& weights) {
+  static Description describe(const Engine& engine, const ProductShape& s) {
     using Dims = dnnl::memory::dims;
+    using Layout = dnnl::memory::desc;
+    const Layout weights({s.in, s.out}, data_type(s.type), dnnl::memory::format_tag::ba);
     const Layout x({s.rows, s.in}, data_type(s.type), Dims{s.in, 1});
     const Layout y({s.rows, s.out}, dnnl::memory::data_type::f32, Dims{s.y_stride, 1});
     const Layout bias({1, s.out}, dnnl::memory::data_type::f32, dnnl::memory::format_tag::ab);
@@ -161,15 +150,5 @@ class Product {
   Description description_;
   dnnl::matmul product_;
 };
-
-// Copies W from one layout to another of the same type.
-inline void reorder(Engine& engine, const Layout& from, const void* in, const Layout& to, void* out) {
-  checked("reordering weights", [&] {
-    dnnl::memory source = engine.memory(from, in);
-    dnnl::memory target = engine.memory(to, out);
-    dnnl::reorder(source, target).execute(engine.stream(), source, target);
-    engine.stream().wait();
-  });
-}
 
 }  // namespace mlbench::cpu::onednn

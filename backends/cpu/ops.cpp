@@ -1,91 +1,177 @@
 #include "backends/cpu/ops.h"
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numbers>
 
-namespace mlbench::cpu {
+// Compiled once for every instruction set: this file includes itself.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "backends/cpu/ops.cpp"
+#include <hwy/foreach_target.h>
+// Behind it, not in the order of names.
+#include <hwy/contrib/math/math-inl.h>
+#include <hwy/highway.h>
+
+#include "backends/cpu/rows-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mlbench::cpu::HWY_NAMESPACE {
 namespace {
 
-// Partial sums: enough for two vectors of any machine at a time, and shorter chains of roundings.
-constexpr Index kLanes = 16;
+// ---- sums ----
 
-template <class Term>
-float lane_sum(Index count, Term term) {
-  float lanes[kLanes] = {};
-  Index i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    for (Index lane = 0; lane < kLanes; ++lane) lanes[lane] += term(i + lane);
+// A square, or a product of two rows, is added by a fused multiplication where there is one.
+struct Sum {
+  [[nodiscard]] HWY_INLINE Vector start() const { return hn::Zero(Floats()); }
+  [[nodiscard]] HWY_INLINE float rest() const { return 0.0F; }
+  HWY_INLINE Vector add(Vector sum, Vector x) const { return hn::Add(sum, x); }
+  HWY_INLINE Vector add(Vector sum, Vector a, Vector b) const { return hn::MulAdd(a, b, sum); }
+  HWY_INLINE Vector join(Vector a, Vector b) const { return hn::Add(a, b); }
+};
+
+struct Squares : Sum {
+  explicit Squares(float about) : about_(about) {}
+  [[nodiscard]] HWY_INLINE float rest() const { return about_; }  // whose square is 0
+  HWY_INLINE Vector add(Vector sum, Vector x) const {
+    const Vector difference = hn::Sub(x, hn::Set(Floats(), about_));
+    return hn::MulAdd(difference, difference, sum);
   }
-  for (Index lane = 0; i < count; ++i, ++lane) lanes[lane] += term(i);
-  for (Index half = kLanes / 2; half > 0; half /= 2) {
-    for (Index lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
+
+ private:
+  float about_;
+};
+
+float in_one(Vector lanes) { return hn::GetLane(hn::SumOfLanes(Floats(), lanes)); }
+
+float sum(const float* x, Index count) { return in_one(folded(count, Sum(), x)); }
+
+float dot(const float* a, const float* b, Index count) { return in_one(folded(count, Sum(), a, b)); }
+
+// ---- norms ----
+
+class Normalized {
+ public:
+  Normalized(float mean, float scale) : mean_(mean), scale_(scale) {}
+  HWY_INLINE Vector operator()(Vector x) const {
+    const Floats d;
+    return hn::Mul(hn::Sub(x, hn::Set(d, mean_)), hn::Set(d, scale_));
   }
-  return lanes[0];
+  HWY_INLINE Vector operator()(Vector x, Vector weight) const { return hn::Mul((*this)(x), weight); }
+  HWY_INLINE Vector operator()(Vector x, Vector weight, Vector bias) const {
+    return hn::MulAdd((*this)(x), weight, bias);
+  }
+
+ private:
+  float mean_, scale_;
+};
+
+struct Added {
+  HWY_INLINE Vector operator()(Vector a, Vector b) const { return hn::Add(a, b); }
+};
+
+void add(float* x, const float* y, Index count) { transform(count, Added(), x, x, y); }
+
+void normalize(const NormRule& rule, const Norm& norm, const float* x, float* y, Index width) {
+  const auto n = static_cast<float>(width);
+  const float mean = rule.kind == NormKind::layer ? sum(x, width) / n : 0.0F;
+  const float squares = in_one(folded(width, Squares(mean), x)) / n;
+  const Normalized normalized(mean, 1.0F / std::sqrt(squares + rule.eps));
+  const float* weight = norm.weight.data();
+  const float* bias = norm.bias.data();
+  if (norm.weight.empty()) {
+    transform(width, normalized, y, x);
+    if (!norm.bias.empty()) add(y, bias, width);
+  } else if (norm.bias.empty()) {
+    transform(width, normalized, y, x, weight);
+  } else {
+    transform(width, normalized, y, x, weight, bias);
+  }
 }
 
-float mean_of_squares(const float* x, Index width, float about) {
-  const float squares = lane_sum(width, [=](Index i) { return (x[i] - about) * (x[i] - about); });
-  return squares / static_cast<float>(width);
-}
+// ---- value by value ----
 
-template <class Formula>
-void apply(float* x, Index count, Formula formula) {
-  for (Index i = 0; i < count; ++i) x[i] = formula(x[i]);
-}
+struct Multiplied {
+  HWY_INLINE Vector operator()(Vector a, Vector b) const { return hn::Mul(a, b); }
+};
 
-float gelu_tanh(float v) {
-  constexpr float kFactor = 0.79788456080286536F;  // sqrt(2 / pi); gelu_fast's 0.7978845608 is the same float32
-  return 0.5F * v * (1.0F + std::tanh(kFactor * (v + 0.044715F * v * v * v)));
+void multiply(float* x, const float* y, Index count) { transform(count, Multiplied(), x, x, y); }
+
+// By comparisons, which a NaN fails, where minimum and maximum would take the other value.
+class Clamped {
+ public:
+  explicit Clamped(float limit) : limit_(limit) {}
+  HWY_INLINE Vector operator()(Vector x) const {
+    const Vector high = hn::Set(Floats(), limit_), low = hn::Neg(high);
+    return hn::IfThenElse(hn::Gt(x, high), high, hn::IfThenElse(hn::Lt(x, low), low, x));
+  }
+
+ private:
+  float limit_;
+};
+
+void clamp(float* x, Index count, float limit) { transform(count, Clamped(limit), x, x); }
+
+// ---- softmax ----
+
+constexpr float kLowest = -std::numeric_limits<float>::infinity();
+
+// NaNs may get lost here; the sum finds them.
+struct Largest {
+  [[nodiscard]] HWY_INLINE Vector start() const { return hn::Set(Floats(), kLowest); }
+  [[nodiscard]] HWY_INLINE float rest() const { return kLowest; }
+  HWY_INLINE Vector add(Vector largest, Vector x) const { return hn::Max(largest, x); }
+  HWY_INLINE Vector join(Vector a, Vector b) const { return hn::Max(a, b); }
+};
+
+// e^(x - largest). Highway's exponential, accurate to a unit in the last place up to e^104, is 0 of NaN.
+class Raised {
+ public:
+  explicit Raised(float largest) : largest_(largest) {}
+  HWY_INLINE Vector operator()(Vector x) const {
+    const Vector below = hn::Sub(x, hn::Set(Floats(), largest_));
+    return hn::IfThenElse(hn::IsNaN(below), below, hn::Exp(Floats(), below));
+  }
+
+ private:
+  float largest_;
+};
+
+float exponentials(float* scores, Index count) {
+  const float largest = hn::GetLane(hn::MaxOfLanes(Floats(), folded(count, Largest(), scores)));
+  transform(count, Raised(largest), scores, scores);
+  return sum(scores, count);
 }
 
 }  // namespace
+}  // namespace mlbench::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
 
-float sum(const float* x, Index count) {
-  return lane_sum(count, [=](Index i) { return x[i]; });
-}
+#if HWY_ONCE
+namespace mlbench::cpu {
+namespace {
+HWY_EXPORT(sum);
+HWY_EXPORT(dot);
+HWY_EXPORT(normalize);
+HWY_EXPORT(add);
+HWY_EXPORT(multiply);
+HWY_EXPORT(clamp);
+HWY_EXPORT(exponentials);
+}  // namespace
 
-float dot(const float* a, const float* b, Index count) {
-  return lane_sum(count, [=](Index i) { return a[i] * b[i]; });
-}
+float sum(const float* x, Index count) { return HWY_DYNAMIC_DISPATCH(sum)(x, count); }
+
+float dot(const float* a, const float* b, Index count) { return HWY_DYNAMIC_DISPATCH(dot)(a, b, count); }
 
 void normalize(const NormRule& rule, const Norm& norm, const float* x, float* y, Index width) {
-  const float mean = rule.kind == NormKind::layer ? sum(x, width) / static_cast<float>(width) : 0.0F;
-  const float scale = 1.0F / std::sqrt(mean_of_squares(x, width, mean) + rule.eps);
-  for (Index i = 0; i < width; ++i) y[i] = (x[i] - mean) * scale;
-  if (!norm.weight.empty()) {
-    const float* g = norm.weight.data();
-    for (Index i = 0; i < width; ++i) y[i] *= g[i];
-  }
-  if (!norm.bias.empty()) {
-    const float* b = norm.bias.data();
-    for (Index i = 0; i < width; ++i) y[i] += b[i];
-  }
+  HWY_DYNAMIC_DISPATCH(normalize)(rule, norm, x, y, width);
 }
 
-void activate(Activation activation, float* x, Index count) {
-  constexpr float kSqrtHalf = 1.0F / std::numbers::sqrt2_v<float>;
-  switch (activation) {
-    case Activation::silu: return apply(x, count, [](float v) { return v / (1.0F + std::exp(-v)); });
-    case Activation::gelu_erf:
-      return apply(x, count, [](float v) { return 0.5F * v * (1.0F + std::erf(v * kSqrtHalf)); });
-    case Activation::gelu_tanh:
-    case Activation::gelu_fast: return apply(x, count, gelu_tanh);
-    case Activation::relu: return apply(x, count, [](float v) { return v < 0.0F ? 0.0F : v; });
-  }
-}
+void add(float* x, const float* y, Index count) { HWY_DYNAMIC_DISPATCH(add)(x, y, count); }
 
-void clamp(float* x, Index count, float limit) {
-  apply(x, count, [=](float v) { return v > limit ? limit : v < -limit ? -limit : v; });
-}
+void multiply(float* x, const float* y, Index count) { HWY_DYNAMIC_DISPATCH(multiply)(x, y, count); }
 
-void softmax(float* scores, Index count) {
-  float largest = -std::numeric_limits<float>::infinity();
-  for (Index i = 0; i < count; ++i) largest = std::max(largest, scores[i]);
-  apply(scores, count, [=](float s) { return std::exp(s - largest); });
-  const float total = sum(scores, count);
-  apply(scores, count, [=](float e) { return e / total; });
-}
+void clamp(float* x, Index count, float limit) { HWY_DYNAMIC_DISPATCH(clamp)(x, count, limit); }
+
+float exponentials(float* scores, Index count) { return HWY_DYNAMIC_DISPATCH(exponentials)(scores, count); }
 
 }  // namespace mlbench::cpu
+#endif

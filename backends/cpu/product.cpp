@@ -4,13 +4,13 @@
 #include <cstdint>
 
 #include "backends/cpu/convert.h"
+#include "backends/cpu/row_products.h"
 #include "backends/cpu/threads.h"
 
 namespace mlbench::cpu {
 namespace {
 
-constexpr Index kPanel = 64;            // rows of W that a thread widens at a time
-constexpr Index kRowsToChooseBy = 512;  // the layout chosen for that many rows is the best one for a single row too
+constexpr Index kPanel = 64;  // rows of W that a thread widens at a time
 constexpr std::size_t kMostProducts = 1024;
 
 std::size_t matrix_bytes(const WeightView& weight, DType type) {
@@ -50,62 +50,72 @@ onednn::Type Products::type() const {
 }
 
 Matrix Products::prepare(const WeightView& weight) {
-  Matrix matrix{.out = weight.rows, .in = weight.cols, .layout = {}, .data = weight.data, .owned = {}};
+  Matrix matrix{.out = weight.rows, .in = weight.cols, .data = weight.data, .owned = {}};
   if (weight.dtype != stored_ || !aligned(weight.data, stored_)) {
     matrix.owned = rounded_copy(weight, stored_, threads_);
     matrix.data = matrix.owned.data();
   }
-  if (!native()) return matrix;
-
-  const ThreadCount count(threads_);
-  onednn::Engine& engine = per_thread_[0].engine;
-  const onednn::ProductShape shape{
-      .rows = kRowsToChooseBy, .in = matrix.in, .out = matrix.out, .y_stride = matrix.out, .type = type()};
-  const onednn::Layout rows = onednn::rows_layout(shape);
-  matrix.layout = onednn::Product::preferred_layout(engine, shape);
-  if (*matrix.layout == rows) return matrix;
-  Buffer packed(matrix.layout->get_size());
-  onednn::reorder(engine, rows, matrix.data, *matrix.layout, packed.data());
-  matrix.owned = std::move(packed);
-  matrix.data = matrix.owned.data();
   return matrix;
 }
 
 ProductInput Products::input(const float* x, Index rows, Index width) {
-  if (type() == onednn::Type::f32) return {x, rows, width};
+  const bool rounds = type() != onednn::Type::f32;
+  if (!rounds && rows > kFewRows) return {x, rows, width};
   const auto row_bytes = static_cast<std::size_t>(width) * size_bytes(stored_);
-  std::byte* out = rounded_.reserve(static_cast<std::size_t>(rows) * row_bytes);
-  parallel_for(rows, worthwhile(8 * rows * width, threads_), [&](Index row, int) {
-    narrow(stored_, x + row * width, out + static_cast<std::size_t>(row) * row_bytes, width);
-  });
-  return {out, rows, width};
+  std::byte* rounded = rounds ? rounded_.reserve(static_cast<std::size_t>(rows) * row_bytes) : nullptr;
+  const int team = worthwhile(8 * rows * width, threads_);
+  if (rounds) {
+    parallel_for(rows, team, [&](Index row, int) {
+      narrow(stored_, x + row * width, rounded + static_cast<std::size_t>(row) * row_bytes, width);
+    });
+    if (rows > kFewRows) return {rounded, rows, width};
+    float* few = few_.floats(rows * width);
+    widen(stored_, rounded, few, rows * width);
+    x = few;
+  }
+  float* packed = packed_.floats(packed_values(rows, width));
+  pack_rows(x, rows, width, packed);
+  return {packed, rows, width};
 }
 
 void Products::multiply(const ProductInput& x, const Linear& layer, float* y) {
   if (x.rows == 0) return;
-  if (layer.weight.layout) {
-    multiply_packed(x, layer, y);
-  } else {
-    multiply_panels(x, layer, y);
-  }
+  if (products_.size() >= kMostProducts) products_.clear();
+  if (x.rows <= kFewRows) return multiply_few(x, layer, y);
+  return native() ? multiply_rows(x, layer, y) : multiply_panels(x, layer, y);
 }
 
-// Weights of one shape have one layout, so that the shape finds the product. `one_thread`: to be run inside a region.
-const onednn::Product& Products::product(const onednn::ProductShape& shape, const onednn::Layout& weights,
-                                         bool one_thread) {
+void Products::multiply_few(const ProductInput& x, const Linear& layer, float* y) {
+  const Matrix& w = layer.weight;
+  const RowProduct product{.x = static_cast<const float*>(x.data),
+                           .rows = x.rows,
+                           .in = w.in,
+                           .type = stored_,
+                           .weight = w.data,
+                           .bias = layer.bias_or_null(),
+                           .y = y,
+                           .stride = w.out};
+  const int team = worthwhile(w.in * w.out, threads_);
+  // Parts in which a thread reads on and on, and enough of them for one that started late.
+  const Index part = team == 1 ? w.out : std::max<Index>(kPanel, w.out / (8 * team));
+  parallel_for((w.out + part - 1) / part, team,
+               [&](Index item, int) { cpu::multiply_rows(product, item * part, std::min(w.out, (item + 1) * part)); });
+}
+
+// `one_thread`: to be run inside a region.
+const onednn::Product& Products::product(const onednn::ProductShape& shape, bool one_thread) {
   const std::pair key(shape, one_thread);
   if (const auto found = products_.find(key); found != products_.end()) return found->second;
   const ThreadCount count(one_thread ? 1 : threads_);
-  return products_.emplace(key, onednn::Product(per_thread_[0].engine, shape, weights)).first->second;
+  return products_.emplace(key, onednn::Product(per_thread_[0].engine, shape)).first->second;
 }
 
-void Products::multiply_packed(const ProductInput& x, const Linear& layer, float* y) {
+void Products::multiply_rows(const ProductInput& x, const Linear& layer, float* y) {
   const Matrix& w = layer.weight;
-  if (products_.size() >= kMostProducts) products_.clear();
   const int team = worthwhile(x.rows * w.in * w.out, threads_);
   const onednn::Product& product = this->product(
       {.rows = x.rows, .in = w.in, .out = w.out, .y_stride = w.out, .type = type(), .bias = !layer.bias.empty()},
-      *w.layout, team == 1);
+      team == 1);
   Thread& self = per_thread_[0];
   const ThreadCount count(team);
   product.run(self.engine, x.data, w.data, layer.bias_or_null(), y, self.scratch.reserve(product.scratch_bytes()));
@@ -113,17 +123,16 @@ void Products::multiply_packed(const ProductInput& x, const Linear& layer, float
 
 void Products::multiply_panels(const ProductInput& x, const Linear& layer, float* y) {
   const Matrix& w = layer.weight;
-  if (products_.size() >= kMostProducts) products_.clear();
   onednn::ProductShape shape{.rows = x.rows,
                              .in = w.in,
                              .out = std::min(kPanel, w.out),
                              .y_stride = w.out,
                              .type = onednn::Type::f32,
                              .bias = !layer.bias.empty()};
-  const onednn::Product& whole = product(shape, onednn::rows_layout(shape), true);
+  const onednn::Product& whole = product(shape, true);
   const Index rest = w.out % shape.out;
   shape.out = rest == 0 ? shape.out : rest;
-  const onednn::Product& last = product(shape, onednn::rows_layout(shape), true);
+  const onednn::Product& last = product(shape, true);
 
   const Index panels = (w.out + kPanel - 1) / kPanel;
   const auto row_bytes = static_cast<std::size_t>(w.in) * size_bytes(stored_);

@@ -1,13 +1,15 @@
-// Products y = x W^T + b of float32 rows with weights in one of three storage types.
+// Products y = x W^T + b of float32 rows with weights in one of three storage types. Weights stay as they stand in the
+// checkpoint, rows [out, in]: no copy where the type is the stored one. (oneDNN's own layout gains a few percent at
+// many rows and costs a second copy, docs/performance.md.)
 //
-// f32, and bf16 where the processor multiplies it: W is kept as oneDNN likes it best, a copy made once at load, and x
-// is rounded to bf16 on entry in the second case. f16, and bf16 elsewhere: storage only. W stays rows, which each
-// thread widens a panel at a time into memory of its own and multiplies in float32.
+// Up to kFewRows rows, as in decoding, are multiplied by row_products.h in one pass over the weight, with float32
+// products. More are oneDNN's: f32, and bf16 where the processor multiplies it, as they stand; f16, and bf16 elsewhere,
+// a panel at a time, which each thread widens into memory of its own. Where bf16 is multiplied as such, x is rounded to
+// it on entry, for any number of rows.
 #pragma once
 
 #include <map>
 #include <memory>
-#include <optional>
 #include <utility>
 #include <vector>
 
@@ -17,11 +19,10 @@
 
 namespace mlbench::cpu {
 
-// A weight [out, in] ready for products. Data is the model's own or in `owned`.
+// A weight [out, in] in the storage type. Data is the model's own or in `owned`.
 struct Matrix {
   Index out = 0;
   Index in = 0;
-  std::optional<onednn::Layout> layout;  // none: rows
   const std::byte* data = nullptr;
   Buffer owned;
 };
@@ -33,7 +34,7 @@ struct Linear {
   [[nodiscard]] const float* bias_or_null() const { return bias.empty() ? nullptr : bias.data(); }
 };
 
-// Rows as products take them.
+// Rows as products take them: few ones packed, many as they are.
 struct ProductInput {
   const void* data = nullptr;
   Index rows = 0;
@@ -67,8 +68,9 @@ class Products {
 
   [[nodiscard]] bool native() const { return native(stored_); }
   [[nodiscard]] onednn::Type type() const;
-  const onednn::Product& product(const onednn::ProductShape& shape, const onednn::Layout& weights, bool one_thread);
-  void multiply_packed(const ProductInput& x, const Linear& layer, float* y);
+  const onednn::Product& product(const onednn::ProductShape& shape, bool one_thread);
+  void multiply_few(const ProductInput& x, const Linear& layer, float* y);
+  void multiply_rows(const ProductInput& x, const Linear& layer, float* y);
   void multiply_panels(const ProductInput& x, const Linear& layer, float* y);
 
   DType stored_;
@@ -76,6 +78,7 @@ class Products {
   std::vector<Thread> per_thread_;
   std::map<std::pair<onednn::ProductShape, bool>, onednn::Product> products_;
   Buffer rounded_;  // x in the storage type
+  Buffer few_, packed_;
 };
 
 }  // namespace mlbench::cpu

@@ -32,8 +32,8 @@ void parallel_for(Index count, int threads, const std::function<void(Index, int)
   if (failure) std::rethrow_exception(failure);
 }
 
-// oneDNN shares work out among as many threads as OpenMP promises and computes garbage where it then gets fewer, as under
-// OMP_THREAD_LIMIT.
+// oneDNN shares work out among as many threads as OpenMP promises and computes garbage where it then gets fewer, as
+// under OMP_THREAD_LIMIT.
 ThreadCount::ThreadCount(int threads) : before_(omp_get_max_threads()) {
   omp_set_num_threads(std::min(threads, omp_get_thread_limit()));
 }

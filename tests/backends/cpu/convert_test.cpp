@@ -1,10 +1,15 @@
 #include "backends/cpu/convert.h"
 
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <vector>
 
 #include <gtest/gtest.h>
+
+#include "core/error.h"
+#include "tests/backends/cpu/every_target.h"
+#include "tests/backends/cpu/placed_rows.h"
 
 namespace mlbench::cpu {
 namespace {
@@ -63,6 +68,121 @@ TEST(Rounding, KeepsNotANumber) {
   const auto nan = std::bit_cast<float>(0x7F800001U);  // whose upper half looks like infinity
   EXPECT_TRUE(std::isnan(from_bf16(rounded_bf16(nan))));
   EXPECT_TRUE(std::isnan(widened_f16(rounded_f16(nan))));
+}
+
+// ---- by vectors ----
+
+constexpr DType kHalves[] = {DType::bf16, DType::f16};
+
+float widened(DType type, std::uint16_t bits) { return type == DType::bf16 ? from_bf16(bits) : widened_f16(bits); }
+std::uint16_t rounded(DType type, float value) {
+  return type == DType::bf16 ? rounded_bf16(value) : rounded_f16(value);
+}
+
+std::vector<std::uint16_t> every_pattern() {
+  std::vector<std::uint16_t> out;
+  for (std::uint32_t bits = 0; bits < kPatterns; ++bits) out.push_back(static_cast<std::uint16_t>(bits));
+  return out;
+}
+
+std::vector<float> widened(DType type, const std::vector<std::uint16_t>& stored) {
+  std::vector<float> out(stored.size());
+  widen(type, reinterpret_cast<const std::byte*>(stored.data()), out.data(), static_cast<Index>(out.size()));
+  return out;
+}
+
+std::vector<std::uint16_t> narrowed(DType type, const std::vector<float>& values) {
+  std::vector<std::uint16_t> out(values.size());
+  narrow(type, values.data(), reinterpret_cast<std::byte*>(out.data()), static_cast<Index>(out.size()));
+  return out;
+}
+
+TEST(Widen, IsCoresForEveryPattern) {
+  const std::vector<std::uint16_t> patterns = every_pattern();
+  test::on_every_target([&] {
+    for (const DType type : kHalves) {
+      const std::vector<float> wide = widened(type, patterns);
+      for (const std::uint16_t bits : patterns) {
+        ASSERT_TRUE(same(wide[bits], widened(type, bits))) << name(type) << " " << bits;
+        ASSERT_EQ(std::signbit(wide[bits]), bits >= 0x8000U) << name(type) << " " << bits;
+        // As instructions leave it, which most targets have.
+        const bool quiet = (std::bit_cast<std::uint32_t>(wide[bits]) & 0x400000U) != 0;
+        ASSERT_TRUE(type == DType::bf16 || !std::isnan(wide[bits]) || quiet) << bits;
+      }
+    }
+  });
+}
+
+// A NaN becomes a quiet one, whatever it was.
+TEST(Narrow, GivesEveryPatternBack) {
+  const std::vector<std::uint16_t> patterns = every_pattern();
+  test::on_every_target([&] {
+    for (const DType type : kHalves) {
+      const std::vector<float> wide = widened(type, patterns);
+      const std::vector<std::uint16_t> back = narrowed(type, wide);
+      for (const std::uint16_t bits : patterns) {
+        if (std::isnan(wide[bits])) {
+          ASSERT_EQ(back[bits], rounded(type, wide[bits])) << name(type) << " " << bits;
+        } else {
+          ASSERT_EQ(back[bits], bits) << name(type);
+        }
+      }
+    }
+  });
+}
+
+TEST(Narrow, IsTheSameBitsAsOneByOneAtEveryBorder) {
+  for (const DType type : kHalves) {
+    std::vector<float> borders;
+    for_borders([=](std::uint16_t bits) { return widened(type, bits); },
+                [&](float value) { borders.push_back(value); });
+    // And values of all exponents, which f16 has not.
+    for (const std::uint16_t bits : every_pattern()) borders.push_back(from_bf16(bits));
+    for (const std::uint32_t nan : {0x7F800001U, 0xFF800001U, 0x7FC00000U, 0xFFFFFFFFU, 0x7FBFFFFFU}) {
+      borders.push_back(std::bit_cast<float>(nan));
+    }
+    test::on_every_target([&] {
+      const std::vector<std::uint16_t> got = narrowed(type, borders);
+      for (std::size_t i = 0; i < borders.size(); ++i) {
+        ASSERT_EQ(got[i], rounded(type, borders[i])) << name(type) << " " << borders[i];
+      }
+    });
+  }
+}
+
+// Stored values stand at odd addresses too, in files.
+TEST(NarrowAndWiden, TouchNothingBesideARow) {
+  constexpr auto kMark = std::byte{0xA5};
+  test::on_every_target([&] {
+    for (const DType type : {DType::f32, DType::bf16, DType::f16}) {
+      for (const Index count : test::row_lengths()) {
+        for (const std::size_t offset : {0U, 1U, 2U, 6U, 31U}) {
+          const std::vector<float> values = test::some_floats(count, 1, 8.0F);
+          const std::size_t bytes = values.size() * size_bytes(type);
+          test::PlacedRow in(values, static_cast<Index>(offset % 5)), out(values, static_cast<Index>(offset % 3));
+          std::vector<std::byte> stored(offset + bytes + 64, kMark);
+          narrow(type, in.data(), stored.data() + offset, count);
+          for (std::size_t i = 0; i < stored.size(); ++i) {
+            ASSERT_TRUE(stored[i] == kMark || (i >= offset && i < offset + bytes)) << i;
+          }
+          widen(type, stored.data() + offset, out.data(), count);
+          ASSERT_TRUE(out.alone_was_written());
+          const std::vector<float> back = out.values();
+          for (std::size_t i = 0; i < values.size(); ++i) {
+            const float expected = type == DType::f32 ? values[i] : widened(type, rounded(type, values[i]));
+            ASSERT_EQ(back[i], expected) << name(type) << ", " << i << " of " << count;
+          }
+        }
+      }
+    }
+  });
+}
+
+TEST(NarrowAndWiden, RefuseWhatIsNotStored) {
+  float value = 1.0F;
+  std::byte stored[8] = {};
+  EXPECT_THROW(widen(DType::f64, stored, &value, 1), Error);
+  EXPECT_THROW(narrow(DType::f64, &value, stored, 1), Error);
 }
 
 TEST(NarrowAndWiden, AreInverseOnStoredValues) {

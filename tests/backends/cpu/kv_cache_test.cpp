@@ -110,6 +110,52 @@ TEST(PagedKvCache, TellsThePositionsOfTheRowsAnnounced) {
   EXPECT_EQ(code_of([&] { (void)cache.get_query_positions(); }), "kv.state");
 }
 
+// Keys and values as they stand in one fused product, [T, Hkv, 2, d]; sequence 1 before sequence 0, into pages that the
+// other has left free.
+TEST(PagedKvCache, AppendsTheRowsAnnouncedRounded) {
+  PagedKvCache cache(kShape, kLimits);
+  for (const SeqId id : {0, 1}) {
+    cache.add_sequence(id);
+    append(cache, id, 3);
+  }
+  const SeqId ids[] = {1, 0};
+  const Index lengths[] = {2, 4};
+  std::vector<float> fused(6 * 3 * 2 * 4);
+  for (std::size_t i = 0; i < fused.size(); ++i) fused[i] = 1.0F + static_cast<float>(i) * 0x1p-9F;  // not all are bf16
+  const Heads keys{.data = fused.data(), .rows = 6, .count = 3, .width = 4, .row_stride = 24, .head_stride = 8};
+  Heads values = keys;
+  values.data += 4;
+  cache.begin_forward(ids, lengths, std::nullopt);
+  cache.append(1, keys, values);
+  cache.end_forward();
+  const auto expect = [&](SeqId id, Index count, Index first_row) {
+    const Entries got = entries(cache, id, 3, 3 + count);
+    const auto value = [&](const HostTensor& of, Index row, Index head, Index i) {
+      const auto* bits = reinterpret_cast<const std::uint16_t*>(of.bytes().data());
+      return bits[((count + row) * 3 + head) * 4 + i];  // of layer 1
+    };
+    for (Index row = 0; row < count; ++row) {
+      for (Index head = 0; head < 3; ++head) {
+        for (Index i = 0; i < 4; ++i) {
+          const auto key = static_cast<double>(keys.at(first_row + row, head)[i]);
+          const auto entry = static_cast<double>(values.at(first_row + row, head)[i]);
+          EXPECT_EQ(value(got.keys, row, head, i), to_bf16(key)) << id << " " << row << " " << head << " " << i;
+          EXPECT_EQ(value(got.values, row, head, i), to_bf16(entry)) << id << " " << row << " " << head << " " << i;
+        }
+      }
+    }
+  };
+  expect(1, 2, 0);
+  expect(0, 4, 2);
+}
+
+TEST(PagedKvCache, AppendsNothingOutsideAForward) {
+  PagedKvCache cache = filled();
+  std::vector<float> row(12);
+  const Heads heads{.data = row.data(), .rows = 1, .count = 3, .width = 4, .row_stride = 12, .head_stride = 4};
+  EXPECT_EQ(code_of([&] { cache.append(0, heads, heads); }), "kv.state");
+}
+
 TEST(PagedKvCache, IsEmptyAfterClear) {
   PagedKvCache cache = filled();
   const SeqId ids[] = {0};

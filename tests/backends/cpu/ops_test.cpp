@@ -134,18 +134,17 @@ TEST(Clamp, KeepsWhatLiesWithinAndNotANumber) {
   EXPECT_TRUE(std::isnan(x[5]));
 }
 
-TEST(Softmax, DependsOnDifferencesOnlyHoweverLarge) {
+TEST(Exponentials, DependOnDifferencesOnlyHoweverLarge) {
   std::vector<float> x = {1000.0F, 1001.0F, 999.0F};
   std::vector<float> y = {0.0F, 1.0F, -1.0F};
-  softmax(x.data(), 3);
-  softmax(y.data(), 3);
+  EXPECT_EQ(exponentials(x.data(), 3), exponentials(y.data(), 3));
   EXPECT_EQ(x, y);
-  EXPECT_THAT(sum(x.data(), 3), FloatEq(1.0F));
+  EXPECT_EQ(x[1], 1.0F);
 }
 
-TEST(Softmax, OfOneScoreIsOne) {
+TEST(Exponentials, OfOneScoreIsOne) {
   float x[] = {-87.0F};
-  softmax(x, 1);
+  EXPECT_EQ(exponentials(x, 1), 1.0F);
   EXPECT_EQ(x[0], 1.0F);
 }
 

@@ -122,7 +122,7 @@ Words bench(const std::string& library, const Words& more) {
 // Both side by side, for longer where the machine is too busy to tell.
 Outcome against_paced(const std::string& library) {
   Outcome run;
-  for (const char* seconds : {"2", "8", "32", "128"}) {
+  for (const char* seconds : {"4", "16", "64", "256"}) {
     run = run_program(
         bench(library, {"--against", MLBENCH_PLUGIN_PACED, "--precision", "0.0001", "--max-time", seconds}));
     if (run.out.find("undecided") == std::string::npos) return run;
