@@ -30,7 +30,8 @@ struct Bf16 {
     return hn::BitCast(Floats(), hn::ShiftLeft<16>(hn::PromoteTo(Bits(), half)));
   }
 
-  // As rounded_bf16.
+  // Half a unit is added, a little less where the kept part is even: a tie then goes to even, a carry into the
+  // exponent.
   HWY_INLINE HalfVector rounded(Vector v) const {
     const IntVector bits = ints(v), kept = unsigned_shift(bits);
     const IntVector half_a_unit = hn::Add(ints(0x7FFF), hn::And(kept, ints(1)));
@@ -45,16 +46,17 @@ struct F16 {
 
   HWY_INLINE HalfVector rounded(Vector v) const {
     if constexpr (kConvertsF16) {
-      // A NaN becomes the one that rounded_f16 makes of it.
+      // Instructions would keep more of a NaN.
       const Vector nan = hn::CopySign(hn::BitCast(Floats(), ints(0x7FC00000)), v);
       const Vector one_nan = hn::IfThenElse(hn::IsNaN(v), nan, v);
       return hn::BitCast(Halves(), hn::DemoteTo(hn::Rebind<hwy::float16_t, Floats>(), one_nan));
     }
-    // As rounded_f16.
+    // The exponent counts from another zero than float32's, 112 lower; then as bf16.
     const IntVector sign = hn::And(unsigned_shift(ints(v)), ints(0x8000));
     const IntVector magnitude = hn::And(ints(v), ints(0x7FFFFFFF));
     const IntVector half_a_unit = hn::Add(ints(0xFFF), hn::And(hn::ShiftRight<13>(magnitude), ints(1)));
     const IntVector normal = hn::ShiftRight<13>(hn::Add(hn::Sub(magnitude, ints(112 << 23)), half_a_unit));
+    // Beside 0.5 a float32's unit is 2^-24, the unit of f16's subnormals: the sum is rounded there, by the processor.
     const Vector half = hn::Set(Floats(), 0.5F);
     const IntVector subnormal = hn::Sub(ints(hn::Add(hn::BitCast(Floats(), magnitude), half)), ints(half));
     const IntVector beyond = hn::IfThenElse(hn::Gt(magnitude, ints(0x7F800000)), ints(0x7E00), ints(0x7C00));

@@ -38,7 +38,6 @@ using Ints = hn::RebindToSigned<Floats>;  // bits of float32, compared without t
 using Bits = hn::RebindToUnsigned<Floats>;
 using Halves = hn::Rebind<std::uint16_t, Floats>;
 using IntVector = hn::Vec<Ints>;
-using BitVector = hn::Vec<Bits>;
 using HalfVector = hn::Vec<Halves>;
 
 HWY_INLINE IntVector ints(std::int32_t value) { return hn::Set(Ints(), value); }
@@ -54,7 +53,8 @@ constexpr bool kConvertsF16 = false;
 
 HWY_INLINE Vector widened_f16_vector(HalfVector half) {
   if constexpr (kConvertsF16) return hn::PromoteTo(Floats(), hn::BitCast(hn::Rebind<hwy::float16_t, Floats>(), half));
-  // As widened_f16; a NaN is made quiet, as by instructions.
+  // With exponent and fraction in float32's places the exponent is 112 too small; for infinity and NaN it is all ones.
+  // A NaN is made quiet, as by instructions.
   const IntVector bits = hn::BitCast(Ints(), hn::PromoteTo(Bits(), half));
   const IntVector magnitude = hn::And(bits, ints(0x7FFF));
   const Vector scaled = hn::Mul(hn::BitCast(Floats(), hn::ShiftLeft<13>(magnitude)), hn::Set(Floats(), 0x1p112F));
