@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <numeric>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -26,7 +27,7 @@ namespace {
 
 constexpr std::array kPlanted = {0.0, 0.03, 0.05, 0.10};
 constexpr std::size_t kLargestRun = std::size_t{1} << 30U;
-constexpr std::size_t kOfASet = 5;
+constexpr std::size_t kOfASet = 5, kInterleaved = 10;
 constexpr Index kSplits = 200;  // random pairs of sets
 constexpr Index kResamples = 2000;
 
@@ -165,26 +166,56 @@ void single(const Runs& a, double between, double planted) {
   table.print(between > 0.0 ? fmt::format("single, --between-runs {:.3f}", between) : "single", planted);
 }
 
-// Sets that have no run in common; the intervals are those of independent ones, too narrow where few runs make many
-// sets, so they are not shown.
-void sets(const Runs& a, double planted) {
-  Answers all;
-  Draws draws(2);
-  for (Index s = 0; s < kSplits; ++s) {
-    std::vector<std::size_t> order(a.size());
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[draws.below(i)]);
-    Runs base, next;
-    for (std::size_t i = 0; i < kOfASet; ++i) {
-      base.push_back(a[order[i]]);
-      next.push_back(slowed(a[order[kOfASet + i]], planted));
-    }
-    all.add(compare_runs(base, next, {}));
+// Runs drawn at random for both sides of many comparisons. Their rates have no interval here: few runs make many sets,
+// which are not independent.
+class Sets {
+ public:
+  Sets(const Runs& a, const Runs& b) : a_(a), b_(b) {}
+
+  // Base and next from different runs.
+  void apart(std::size_t of_a_set, double planted) {
+    print(
+        fmt::format("sets of {}", of_a_set), planted, {},
+        [&](const std::vector<std::size_t>& order, std::size_t i) {
+          return std::pair(a_[order[i]], slowed(a_[order[of_a_set + i]], planted));
+        },
+        of_a_set);
   }
-  fmt::print("| sets of {} | {:.0f}% | {:.0f} | {:.1f}% | {:.1f}% | {:.1f}% | {:.1f}% | - |\n", kOfASet,
-             100.0 * planted, all.rows, 100.0 * all.share(Difference::slower), 100.0 * all.share(Difference::faster),
-             100.0 * all.share(Difference::same), 100.0 * all.share(Difference::undecided));
-}
+  // Both sides of the same interleaved runs.
+  void interleaved(std::size_t of_a_set, double planted) {
+    print(
+        fmt::format("{} interleaved", of_a_set), planted, {.paired = true, .force = true},
+        [&](const std::vector<std::size_t>& order, std::size_t i) {
+          return std::pair(a_[order[i]], slowed(b_[order[i]], planted));
+        },
+        of_a_set);
+  }
+
+ private:
+  template <class Take>
+  void print(const std::string& how, double planted, const CompareOptions& options, const Take& take,
+             std::size_t of_a_set) {
+    Answers all;
+    for (Index s = 0; s < kSplits; ++s) {
+      std::vector<std::size_t> order(a_.size());
+      std::iota(order.begin(), order.end(), std::size_t{0});
+      for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[draws_.below(i)]);
+      Runs base, next;
+      for (std::size_t i = 0; i < of_a_set; ++i) {
+        auto [one, other] = take(order, i);
+        base.push_back(std::move(one));
+        next.push_back(std::move(other));
+      }
+      all.add(compare_runs(base, next, options));
+    }
+    fmt::print("| {} | {:.0f}% | {:.0f} | {:.1f}% | {:.1f}% | {:.1f}% | {:.1f}% | - |\n", how, 100.0 * planted,
+               all.rows, 100.0 * all.share(Difference::slower), 100.0 * all.share(Difference::faster),
+               100.0 * all.share(Difference::same), 100.0 * all.share(Difference::undecided));
+  }
+
+  const Runs &a_, &b_;
+  Draws draws_{2};
+};
 
 void print_all(const std::string& folder) {
   const Runs a = read(folder, "a"), b = read(folder, "b");
@@ -200,7 +231,9 @@ void print_all(const std::string& folder) {
   for (const double planted : kPlanted) interleaved(a, b, planted);
   for (const double planted : kPlanted) single(a, 0.0, planted);
   for (const double planted : kPlanted) single(a, most, planted);
-  for (const double planted : kPlanted) sets(a, planted);
+  Sets sets(a, b);
+  for (const double planted : kPlanted) sets.apart(kOfASet, planted);
+  for (const double planted : kPlanted) sets.interleaved(kInterleaved, planted);
 }
 
 }  // namespace

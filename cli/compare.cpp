@@ -75,6 +75,9 @@ void add_compare_command(CLI::App& app, Action& action) {
                    "Relative standard deviation of the medians of runs of one build on this machine, where it is known")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
+  command->add_flag("--paired", options->how.paired,
+                    "The results of both sides were interleaved, the first with the first and so on, by mlbench bench "
+                    "--against; three and more of each also show what a process keeps for itself");
   command->add_flag("--force", options->how.force, "Compare rows although device, versions or settings differ");
   command->add_flag("--fail-undecided", options->fail_undecided, "Exit 1 where a row is undecided, too");
   command

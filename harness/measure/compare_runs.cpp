@@ -106,20 +106,33 @@ Evidence of_sets(const Times& base, const Times& next, const Resampling& resampl
   return e;
 }
 
-// log(next / base) of neighbours: what hits both of them cancels.
-Times log_ratios(const Measured& base, const Measured& next) {
-  Times out;
+// log(next / base) of neighbours, run by run: what hits both of them cancels.
+std::vector<Times> log_ratios(const Measured& base, const Measured& next) {
+  std::vector<Times> out;
   for (std::size_t r = 0; r < std::min(base.rows.size(), next.rows.size()); ++r) {
     const Times &b = base.rows[r]->samples, &n = next.rows[r]->samples;
-    for (std::size_t i = 0; i < std::min(b.size(), n.size()); ++i) out.push_back(std::log(n[i] / b[i]));
+    Times& of_run = out.emplace_back();
+    for (std::size_t i = 0; i < std::min(b.size(), n.size()); ++i) of_run.push_back(std::log(n[i] / b[i]));
   }
   return out;
 }
 
-Evidence of_pairs(const Times& ratios, const CompareOptions& options) {
-  const double worth = effective_samples(ratios);
+// Pairs of one run or two are neighbours in time. Of three runs or more a run is a pair: what each of its two processes
+// keeps for itself, such as where its memory lies, no repetition shows.
+Evidence of_pairs(const std::vector<Times>& runs, const CompareOptions& options) {
+  const bool sets = runs.size() >= kRunsOfASet;
+  Times ratios;
+  for (const Times& run : runs) {
+    if (sets) {
+      ratios.push_back(median(run));
+    } else {
+      ratios.insert(ratios.end(), run.begin(), run.end());
+    }
+  }
+  const double worth = sets ? static_cast<double>(ratios.size()) : effective_samples(ratios);
   const Estimate middle = median_interval(ratios, options.confidence, worth);
   Evidence e;
+  e.base_units = e.next_units = static_cast<Index>(ratios.size());
   e.ratio = {std::exp(middle.value), std::exp(middle.low), std::exp(middle.high)};
   e.worth = worth / static_cast<double>(ratios.size());
   e.p = weakened(signed_rank(ratios), e.worth, std::max(static_cast<Index>(worth) - 1, Index{1}));
@@ -135,9 +148,7 @@ Evidence evidence(const Measured& base, const Measured& next, const CompareOptio
   const Times n = sets && !options.paired ? medians(next) : pooled(next);
   Evidence e;
   if (options.paired) {
-    const Times ratios = log_ratios(base, next);
-    e = of_pairs(ratios, options);
-    e.base_units = e.next_units = static_cast<Index>(ratios.size());
+    e = of_pairs(log_ratios(base, next), options);
   } else {
     e = sets ? of_sets(b, n, resampling) : of_series(b, n, resampling, options);
     e.base_units = static_cast<Index>(b.size());

@@ -16,13 +16,15 @@ struct CompareOptions {
   // Relative standard deviation of the medians of runs of one build, where it is known from comparing a build with
   // itself. Nothing inside of one run tells it; where there is one run of a side, it widens the interval.
   double between_runs = 0.0;
-  // The runs were interleaved, repetition by repetition: the i-th sample of one side is a neighbour of the other's.
+  // The runs were interleaved, repetition by repetition: the i-th sample of the i-th run of one side is a neighbour of
+  // the other's.
   bool paired = false;
   bool force = false;  // compare what was measured in different surroundings
 };
 
 // How rows are compared:
-//   paired            the median of log(next_i / base_i), its interval by order statistics, p by signed ranks;
+//   paired            the median of log(next_i / base_i), its interval by order statistics, p by signed ranks; of three
+//                     runs a side or more, of the runs' medians of that;
 //   >= 3 runs a side  by the median of each run, which count as independent;
 //   else              by samples in the order of time, each series worth its effective_samples.
 // slower (faster): the whole interval of the ratio lies above 1 + floor (below 1 - floor), the corrected p is below

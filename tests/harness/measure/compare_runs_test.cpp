@@ -279,6 +279,28 @@ TEST(CompareRuns, PairsAsManyAsBothSidesHave) {
   EXPECT_THAT(comparison.warnings, ElementsAre(HasSubstr("left out: 1")));
 }
 
+// Each process is faster or slower as a whole: hundreds of its repetitions tell no more of another process than one.
+TEST(CompareRuns, OfInterleavedRunsTakesEachAsOnePair) {
+  Noise noise(11);
+  Answers one, many, slower;
+  for (int trial = 0; trial < 100; ++trial) {
+    std::vector<BenchRun> base, next;
+    for (int run = 0; run < 10; ++run) {
+      base.push_back(run_of(scaled(noise.times(50, 0.01), std::exp(0.02 * noise.normal()))));
+      next.push_back(run_of(scaled(noise.times(50, 0.01), std::exp(0.02 * noise.normal()))));
+    }
+    std::vector<BenchRun> slow = next;
+    for (BenchRun& run : slow) run.rows[0].samples = scaled(run.rows[0].samples, 1.1);
+    const CompareOptions paired{.paired = true};
+    one.count(compare(base[0], next[0], paired).rows[0].difference);
+    many.count(compare_runs(base, next, paired).rows[0].difference);
+    slower.count(compare_runs(base, slow, paired).rows[0].difference);
+  }
+  EXPECT_GE(one.alarms(), 10);
+  EXPECT_LE(many.alarms(), 2);
+  EXPECT_GE(slower.slower, 90);
+}
+
 TEST(CompareRuns, OfFewPairsIsUndecidedAndAsksForMore) {
   const ComparedRow row =
       compare(run_of({1.0, 1.1, 1.2, 1.0}), run_of({1.1, 1.2, 1.3, 1.2}), {.paired = true}).rows.at(0);
