@@ -207,6 +207,34 @@ HWY_INLINE Vector load_rest(const std::byte* from, Index count) {
   return load_stored<type>(rest);
 }
 
+// scores[q * stride] = scale * the sum of sums[q]'s lanes.
+template <Index kQueries>
+HWY_INLINE void store_sums(const Vector (&sums)[kLength<kQueries>], float scale, float* scores, Index stride) {
+  const Floats d;
+  Index q = 0;
+#if HWY_TARGET != HWY_SCALAR
+  // Four at a time: a sum across one vector takes as many steps as one across four that are woven into each other.
+  const hn::RepartitionToWide<Floats> pairs;
+  const hn::FixedTag<float, 4> four;
+  for (; q + 4 <= kQueries; q += 4) {
+    const Vector ab =
+        hn::Add(hn::InterleaveLower(d, sums[q], sums[q + 1]), hn::InterleaveUpper(d, sums[q], sums[q + 1]));
+    const Vector ce =
+        hn::Add(hn::InterleaveLower(d, sums[q + 2], sums[q + 3]), hn::InterleaveUpper(d, sums[q + 2], sums[q + 3]));
+    const auto first = hn::BitCast(pairs, ab), second = hn::BitCast(pairs, ce);
+    HWY_ALIGN float blocks[kLength<kLanes>];
+    hn::Store(hn::Add(hn::BitCast(d, hn::InterleaveLower(pairs, first, second)),
+                      hn::BitCast(d, hn::InterleaveUpper(pairs, first, second))),
+              d, blocks);
+    auto sum = hn::Load(four, blocks);
+    for (Index i = 4; i < kLanes; i += 4) sum = hn::Add(sum, hn::Load(four, blocks + i));
+    hn::Store(hn::Mul(sum, hn::Set(four, scale)), four, blocks);
+    for (Index i = 0; i < 4; ++i) scores[(q + i) * stride] = blocks[i];
+  }
+#endif
+  for (; q < kQueries; ++q) scores[q * stride] = scale * hn::GetLane(hn::SumOfLanes(d, sums[q]));
+}
+
 template <DType type, Index kQueries>
 void score_queries(const StoredRows& keys, const float* queries, float scale, float* scores, Index stride) {
   const Floats d;
@@ -229,8 +257,7 @@ void score_queries(const StoredRows& keys, const float* queries, float scale, fl
       for (Index q = 0; q < kQueries; ++q)
         sums[q] = hn::MulAdd(key, load_rest(queries + q * width + whole, width - whole), sums[q]);
     }
-#pragma GCC unroll 8
-    for (Index q = 0; q < kQueries; ++q) scores[q * stride + e] = scale * hn::GetLane(hn::SumOfLanes(d, sums[q]));
+    store_sums<kQueries>(sums, scale, scores + e, stride);
   }
 }
 

@@ -21,7 +21,8 @@ namespace {
 constexpr Index kTwoChains = 4;
 template <Index kRows>
 constexpr Index kChains = kRows <= kTwoChains ? 2 : 1;
-// Where x is larger than what a first-level cache holds of it, it is taken in parts, each for a panel of outputs.
+// Where several rows of x are larger than what a first-level cache holds of them, they are taken in parts, each for a
+// panel of outputs.
 constexpr Index kNear = 6144, kPart = 512, kPanel = 15;
 // Bytes that are fetched before they are read. Processors foresee none beyond a page, which is one row of a weight.
 constexpr Index kAhead = 4096;
@@ -179,7 +180,8 @@ void multiply_far(const RowProduct& p, Index first, Index last) {
 
 template <DType type, Index kRows>
 void multiply_all(const RowProduct& p, Index first, Index last) {
-  return kRows * p.in > kNear ? multiply_far<type, kRows>(p, first, last) : multiply_near<type, kRows>(p, first, last);
+  return kRows > 2 && kRows * p.in > kNear ? multiply_far<type, kRows>(p, first, last)
+                                           : multiply_near<type, kRows>(p, first, last);
 }
 
 template <DType type>
