@@ -14,8 +14,7 @@
 #include "backends/cpu/stored-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace mlbench::cpu {
-namespace HWY_NAMESPACE {
+namespace mlbench::cpu::HWY_NAMESPACE {
 namespace {
 
 // Vectors of queries, and entries or values of one, that a loop holds the products of.
@@ -373,8 +372,7 @@ void add_values_rows(const StoredRows& values, const float* weights, Index count
 }
 
 }  // namespace
-}  // namespace HWY_NAMESPACE
-}  // namespace mlbench::cpu
+}  // namespace mlbench::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE

@@ -13,8 +13,7 @@
 #include "backends/cpu/stored-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace mlbench::cpu {
-namespace HWY_NAMESPACE {
+namespace mlbench::cpu::HWY_NAMESPACE {
 namespace {
 
 // Of up to so many rows, every other vector's products are summed apart: one sum need not wait for another.
@@ -219,8 +218,7 @@ void multiply_rows(const RowProduct& p, Index first, Index last) {
 }
 
 }  // namespace
-}  // namespace HWY_NAMESPACE
-}  // namespace mlbench::cpu
+}  // namespace mlbench::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE

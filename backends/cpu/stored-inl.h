@@ -16,8 +16,7 @@
 #include "core/tensor.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace mlbench::cpu {
-namespace HWY_NAMESPACE {
+namespace mlbench::cpu::HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 using Floats = hn::ScalableTag<float>;
@@ -76,8 +75,7 @@ HWY_INLINE Vector load_stored(const std::byte* at) {
   }
 }
 
-}  // namespace HWY_NAMESPACE
-}  // namespace mlbench::cpu
+}  // namespace mlbench::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif
