@@ -248,6 +248,9 @@ TEST(Compare, TakesTwoRunsOfOneMachine) {
   const json compared = read_json(dir / "c.json");
   ASSERT_EQ(compared["rows"].size(), 2U) << run.out;
   for (const json& row : compared["rows"]) EXPECT_TRUE(row["not_compared"].is_null()) << row;
+  const std::string a = dir / "a.json", b = dir / "b.json";
+  EXPECT_NE(run_program({"compare", "--paired", a, b}).exit_code, 2);
+  EXPECT_EQ(run_program({"compare", "--paired", a, a + "," + b}).exit_code, 2);
 }
 
 TEST(Probe, MeasuresTheProcessor) {
