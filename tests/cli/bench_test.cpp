@@ -39,7 +39,7 @@ json read_json(const std::string& path) { return json::parse(test::read_file(pat
 std::set<std::string> names_of(const json& run) {
   std::set<std::string> out;
   for (const json& row : run["rows"]) {
-    json point = row["point"];
+    const json& point = row["point"];
     out.insert(point.dump() + row["method"].get<std::string>());
   }
   return out;
