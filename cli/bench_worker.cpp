@@ -11,6 +11,7 @@
 #include "core/json.h"
 #include "harness/measure/local_contender.h"
 #include "harness/measure/worker.h"
+#include "reports/bench_report.h"
 
 namespace mlbench::cli {
 
@@ -19,44 +20,20 @@ using nlohmann::json;
 namespace {
 
 json to_json(const measure::PointPlan& plan) {
-  const BenchPoint& p = plan.point;
   json methods = json::array();
   for (const backends::Method method : plan.methods) methods.push_back(backends::name(method));
-  return {{"model", p.model},
-          {"device", p.device},
-          {"dtype", p.dtype},
-          {"threads", p.threads},
-          {"batch", p.batch},
-          {"prompt", p.prompt},
-          {"gen", p.gen},
-          {"depth", p.depth},
-          {"page_size", p.page_size},
-          {"tp", p.tensor_parallel},
-          {"pp", p.pipeline_parallel},
-          {"methods", methods}};
+  return {{"point", reports::to_json(plan.point)}, {"methods", methods}};
 }
 
-measure::PointPlan point_from(const json& from) {
-  measure::PointPlan out;
-  BenchPoint& p = out.point;
-  p.model = from.at("model").get<std::string>();
-  p.device = from.at("device").get<std::string>();
-  p.dtype = from.at("dtype").get<std::string>();
-  p.threads = from.at("threads").get<int>();
-  p.batch = from.at("batch").get<Index>();
-  p.prompt = from.at("prompt").get<Index>();
-  p.gen = from.at("gen").get<Index>();
-  p.depth = from.at("depth").get<Index>();
-  p.page_size = from.at("page_size").get<Index>();
-  p.tensor_parallel = from.at("tp").get<Index>();
-  p.pipeline_parallel = from.at("pp").get<Index>();
+measure::PointPlan plan_from(const json& from) {
+  measure::PointPlan out{reports::point_from_json(from.at("point"), "the job"), {}};
   for (const json& method : from.at("methods")) {
     const auto parsed = backends::parse_method(method.get<std::string>());
     if (!parsed) throw request_error("bench.worker", fmt::format("no method is called {}", shown(method)));
     out.methods.push_back(*parsed);
   }
-  if (!parse_dtype(p.dtype))
-    throw request_error("bench.worker", fmt::format("no type is called {}", in_quotes(p.dtype)));
+  if (!parse_dtype(out.point.dtype))
+    throw request_error("bench.worker", fmt::format("no type is called {}", in_quotes(out.point.dtype)));
   return out;
 }
 
@@ -85,7 +62,7 @@ int work(const Options& options) {
   try {
     const json job = json::parse(options.job);
     models = models_from(job.at("models"));
-    for (const json& point : job.at("points")) points.push_back(point_from(point));
+    for (const json& point : job.at("points")) points.push_back(plan_from(point));
   } catch (const json::exception& error) {
     throw request_error("bench.worker", fmt::format("the job: {}", error.what()));
   } catch (const CLI::Error& error) {

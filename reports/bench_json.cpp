@@ -37,24 +37,8 @@ ordered_json list_of(const Values& values, const Function& json_of) {
   return out;
 }
 
-ordered_json point_json(const BenchPoint& p) {
-  return {{"model", p.model},
-          {"architecture", p.architecture},
-          {"backend", p.backend},
-          {"device", p.device},
-          {"dtype", p.dtype},
-          {"threads", p.threads},
-          {"batch", p.batch},
-          {"prompt", p.prompt},
-          {"gen", p.gen},
-          {"depth", p.depth},
-          {"page_size", p.page_size},
-          {"tensor_parallel", p.tensor_parallel},
-          {"pipeline_parallel", p.pipeline_parallel}};
-}
-
 ordered_json row_json(const BenchRow& r) {
-  return {{"point", point_json(r.point)},
+  return {{"point", to_json(r.point)},
           {"method", r.method},
           {"decode", r.decode},
           {"samples", list_of(r.samples, figure_json)},
@@ -98,7 +82,7 @@ ordered_json fact_json(const std::pair<std::string, std::string>& fact) {
 }
 
 ordered_json compared_json(const ComparedRow& r) {
-  ordered_json out = {{"point", point_json(r.point)},     {"method", r.method},
+  ordered_json out = {{"point", to_json(r.point)},        {"method", r.method},
                       {"base_samples", r.base_samples},   {"new_samples", r.new_samples},
                       {"base_median", r.base_median},     {"new_median", r.new_median},
                       {"ratio", estimate_json(r.ratio)},  {"p_value", figure_json(r.p_value)},
@@ -233,6 +217,24 @@ void expect_this_format(Fields& fields) {
 }
 
 }  // namespace
+
+ordered_json to_json(const BenchPoint& p) {
+  return {{"model", p.model},
+          {"architecture", p.architecture},
+          {"backend", p.backend},
+          {"device", p.device},
+          {"dtype", p.dtype},
+          {"threads", p.threads},
+          {"batch", p.batch},
+          {"prompt", p.prompt},
+          {"gen", p.gen},
+          {"depth", p.depth},
+          {"page_size", p.page_size},
+          {"tensor_parallel", p.tensor_parallel},
+          {"pipeline_parallel", p.pipeline_parallel}};
+}
+
+BenchPoint point_from_json(const json& point, const std::string& where) { return point_of(Fields(point, where, "")); }
 
 ordered_json to_json(const BenchRun& run) {
   return {

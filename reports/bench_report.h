@@ -21,6 +21,10 @@ namespace mlbench::reports {
 [[nodiscard]] nlohmann::ordered_json to_json(const BenchComparison& comparison);
 [[nodiscard]] nlohmann::ordered_json to_json(std::span<const ProbeResult> probes);
 
+// A point as it stands in a run, and back; the latter throws bench.format.
+[[nodiscard]] nlohmann::ordered_json to_json(const BenchPoint& point);
+[[nodiscard]] BenchPoint point_from_json(const nlohmann::json& point, const std::string& where);
+
 // A run from a file's text: our own JSON, Google Benchmark's JSON, or llama-bench's JSON or JSONL, told apart by what
 // stands in it. Of the latter two only the point, the method and the samples of a row are set, and the run is
 // unchecked. Throws bench.format (a request error) that names `where` and what is wrong.

@@ -6,7 +6,6 @@
 #define HWY_TARGET_INCLUDE "backends/cpu/activations.cpp"
 #include <hwy/foreach_target.h>
 // Behind it, not in the order of names.
-#include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
 #include "backends/cpu/rows-inl.h"

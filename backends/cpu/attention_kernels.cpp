@@ -2,16 +2,17 @@
 
 #include <algorithm>
 
+#include "backends/cpu/convert.h"
+
 // Compiled once for every instruction set: this file includes itself.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backends/cpu/attention_kernels.cpp"
 #include <hwy/foreach_target.h>
 // Behind it, not in the order of names.
 #include <hwy/cache_control.h>
-#include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
-#include "backends/cpu/stored-inl.h"
+#include "backends/cpu/rows-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace mlbench::cpu::HWY_NAMESPACE {
@@ -21,22 +22,38 @@ namespace {
 constexpr Index kAcross = kRegisters == 32 ? 4 : 2, kAlong = 4;
 constexpr Index kAhead = 16;  // entries that are fetched before they are read
 
-// An entry as float32: where it stands, or widened into `scratch`, which has room for a vector more.
-template <DType type>
-const float* as_floats(const std::byte* row, Index width, float* scratch) {
-  if constexpr (type == DType::f32) return reinterpret_cast<const float*>(row);
-  Index i = 0;
-  for (; i + kLanes <= width; i += kLanes)
-    hn::StoreU(load_stored<type>(row + i * kStoredBytes<type>), Floats(), scratch + i);
-  if (i == width) return scratch;
-  alignas(4) std::byte rest[kLength<kLanes * kStoredBytes<type>>] = {};
-  std::copy_n(row + i * kStoredBytes<type>, (width - i) * kStoredBytes<type>, rest);
-  hn::StoreU(load_stored<type>(rest), Floats(), scratch + i);
+// An entry as float32: where it stands, or widened into `scratch`.
+const float* as_floats(const StoredRows& stored, Index entry, float* scratch) {
+  const std::byte* row = stored.rows[entry];
+  if (stored.type == DType::f32) return reinterpret_cast<const float*>(row);
+  widen(stored.type, row, scratch, stored.width);
   return scratch;
 }
 
-// exp(x) for x <= 0: within 1 ulp, 0 for -infinity, NaN for NaN.
-HWY_INLINE Vector exponential(Vector x) { return hn::IfThenElse(hn::IsNaN(x), x, hn::Exp(Floats(), x)); }
+// Sums in registers, 0 at first.
+template <Index kA, Index kB>
+struct Tile {
+  Vector at[kLength<kA>][kLength<kB>];
+
+  HWY_INLINE Tile() {
+#pragma GCC unroll 8
+    for (Index a = 0; a < kA; ++a) {
+#pragma GCC unroll 8
+      for (Index b = 0; b < kB; ++b) at[a][b] = hn::Zero(Floats());
+    }
+  }
+  // Adds them to out[a * stride_a + b * stride_b].
+  HWY_INLINE void add_to(float* out, Index stride_a, Index stride_b) const {
+#pragma GCC unroll 8
+    for (Index a = 0; a < kA; ++a) {
+#pragma GCC unroll 8
+      for (Index b = 0; b < kB; ++b) {
+        float* to = out + a * stride_a + b * stride_b;
+        hn::StoreU(hn::Add(hn::LoadU(Floats(), to), at[a][b]), Floats(), to);
+      }
+    }
+  }
+};
 
 // ---- side by side ----
 
@@ -45,12 +62,7 @@ template <Index kEntries, Index kVectors>
 HWY_INLINE void score_block(const float* const* keys, Index width, const float* queries, Index padded, float scale,
                             float* scores) {
   const Floats d;
-  Vector sums[kLength<kEntries>][kLength<kVectors>];
-#pragma GCC unroll 8
-  for (Index e = 0; e < kEntries; ++e) {
-#pragma GCC unroll 8
-    for (Index v = 0; v < kVectors; ++v) sums[e][v] = hn::Zero(d);
-  }
+  Tile<kEntries, kVectors> sums;
   for (Index i = 0; i < width; ++i) {
     Vector q[kLength<kVectors>];
 #pragma GCC unroll 8
@@ -59,14 +71,14 @@ HWY_INLINE void score_block(const float* const* keys, Index width, const float* 
     for (Index e = 0; e < kEntries; ++e) {
       const Vector key = hn::Set(d, keys[e][i]);
 #pragma GCC unroll 8
-      for (Index v = 0; v < kVectors; ++v) sums[e][v] = hn::MulAdd(key, q[v], sums[e][v]);
+      for (Index v = 0; v < kVectors; ++v) sums.at[e][v] = hn::MulAdd(key, q[v], sums.at[e][v]);
     }
   }
   const Vector by = hn::Set(d, scale);
 #pragma GCC unroll 8
   for (Index e = 0; e < kEntries; ++e) {
 #pragma GCC unroll 8
-    for (Index v = 0; v < kVectors; ++v) hn::StoreU(hn::Mul(by, sums[e][v]), d, scores + e * padded + v * kLanes);
+    for (Index v = 0; v < kVectors; ++v) hn::StoreU(hn::Mul(by, sums.at[e][v]), d, scores + e * padded + v * kLanes);
   }
 }
 
@@ -79,17 +91,16 @@ void score_entries(const float* const* keys, Index width, const float* queries, 
   for (; q < padded; q += kLanes) score_block<kEntries, 1>(keys, width, queries + q, padded, scale, scores + q);
 }
 
-template <DType type>
-void score_all(const StoredRows& keys, const float* queries, Index padded, float scale, float* scores, float* scratch) {
+void score_side_by_side(const StoredRows& keys, const float* queries, Index padded, float scale, float* scores,
+                        float* scratch) {
   const float* rows[kLength<kAlong>];
   Index e = 0;
   for (; e + kAlong <= keys.count; e += kAlong) {
-    for (Index a = 0; a < kAlong; ++a)
-      rows[a] = as_floats<type>(keys.rows[e + a], keys.width, scratch + a * (keys.width + kLanes));
+    for (Index a = 0; a < kAlong; ++a) rows[a] = as_floats(keys, e + a, scratch + a * keys.width);
     score_entries<kAlong>(rows, keys.width, queries, padded, scale, scores + e * padded);
   }
   for (; e < keys.count; ++e) {
-    rows[0] = as_floats<type>(keys.rows[e], keys.width, scratch);
+    rows[0] = as_floats(keys, e, scratch);
     score_entries<1>(rows, keys.width, queries, padded, scale, scores + e * padded);
   }
 }
@@ -99,12 +110,7 @@ template <Index kValues, Index kVectors>
 HWY_INLINE void add_block(const float* const* values, Index count, Index i, const float* weights, Index padded,
                           float* out) {
   const Floats d;
-  Vector sums[kLength<kValues>][kLength<kVectors>];
-#pragma GCC unroll 8
-  for (Index a = 0; a < kValues; ++a) {
-#pragma GCC unroll 8
-    for (Index v = 0; v < kVectors; ++v) sums[a][v] = hn::Zero(d);
-  }
+  Tile<kValues, kVectors> sums;
   for (Index e = 0; e < count; ++e) {
     Vector w[kLength<kVectors>];
 #pragma GCC unroll 8
@@ -114,17 +120,10 @@ HWY_INLINE void add_block(const float* const* values, Index count, Index i, cons
     for (Index a = 0; a < kValues; ++a) {
       const Vector by = hn::Set(d, value[a]);
 #pragma GCC unroll 8
-      for (Index v = 0; v < kVectors; ++v) sums[a][v] = hn::MulAdd(by, w[v], sums[a][v]);
+      for (Index v = 0; v < kVectors; ++v) sums.at[a][v] = hn::MulAdd(by, w[v], sums.at[a][v]);
     }
   }
-#pragma GCC unroll 8
-  for (Index a = 0; a < kValues; ++a) {
-#pragma GCC unroll 8
-    for (Index v = 0; v < kVectors; ++v) {
-      float* to = out + (i + a) * padded + v * kLanes;
-      hn::StoreU(hn::Add(hn::LoadU(d, to), sums[a][v]), d, to);
-    }
-  }
+  sums.add_to(out + i * padded, padded, kLanes);
 }
 
 template <Index kVectors>
@@ -134,13 +133,12 @@ void add_run(const float* const* values, Index count, Index width, const float* 
   for (; i < width; ++i) add_block<1, kVectors>(values, count, i, weights, padded, out);
 }
 
-template <DType type>
-void add_all(const StoredRows& values, const float* weights, Index padded, float* sums, float* scratch) {
+void add_values_side_by_side(const StoredRows& values, const float* weights, Index padded, float* sums,
+                             float* scratch) {
   const float* rows[kLength<kRun>];
   for (Index first = 0; first < values.count; first += kRun) {
     const Index count = std::min(kRun, values.count - first);
-    for (Index e = 0; e < count; ++e)
-      rows[e] = as_floats<type>(values.rows[first + e], values.width, scratch + e * (values.width + kLanes));
+    for (Index e = 0; e < count; ++e) rows[e] = as_floats(values, first + e, scratch + e * values.width);
     const float* of_run = weights + first * padded;
     Index q = 0;
     for (; q + kAcross * kLanes <= padded; q += kAcross * kLanes)
@@ -150,16 +148,6 @@ void add_all(const StoredRows& values, const float* weights, Index padded, float
 }
 
 Index padded_queries(Index queries) { return (queries + kLanes - 1) / kLanes * kLanes; }
-Index scratch_values(Index width) { return kRun * (width + kLanes); }
-
-void score_side_by_side(const StoredRows& keys, const float* queries, Index padded, float scale, float* scores,
-                        float* scratch) {
-  switch (keys.type) {
-    case DType::bf16: return score_all<DType::bf16>(keys, queries, padded, scale, scores, scratch);
-    case DType::f16: return score_all<DType::f16>(keys, queries, padded, scale, scores, scratch);
-    default: return score_all<DType::f32>(keys, queries, padded, scale, scores, scratch);
-  }
-}
 
 void exponentials_side_by_side(float* scores, Index count, Index padded, float* totals) {
   const Floats d;
@@ -181,30 +169,7 @@ void exponentials_side_by_side(float* scores, Index count, Index padded, float* 
   }
 }
 
-void add_values_side_by_side(const StoredRows& values, const float* weights, Index padded, float* sums,
-                             float* scratch) {
-  switch (values.type) {
-    case DType::bf16: return add_all<DType::bf16>(values, weights, padded, sums, scratch);
-    case DType::f16: return add_all<DType::f16>(values, weights, padded, sums, scratch);
-    default: return add_all<DType::f32>(values, weights, padded, sums, scratch);
-  }
-}
-
 // ---- rows ----
-
-// Values from i on, fewer than a vector, as if zeros followed.
-HWY_INLINE Vector load_rest(const float* from, Index count) {
-  float rest[kLength<kLanes>] = {};
-  std::copy_n(from, count, rest);
-  return hn::LoadU(Floats(), rest);
-}
-
-template <DType type>
-HWY_INLINE Vector load_rest(const std::byte* from, Index count) {
-  alignas(4) std::byte rest[kLength<kLanes * kStoredBytes<type>>] = {};
-  std::copy_n(from, count * kStoredBytes<type>, rest);
-  return load_stored<type>(rest);
-}
 
 // scores[q * stride] = scale * the sum of sums[q]'s lanes.
 template <Index kQueries>
@@ -251,10 +216,10 @@ void score_queries(const StoredRows& keys, const float* queries, float scale, fl
       for (Index q = 0; q < kQueries; ++q) sums[q] = hn::MulAdd(key, hn::LoadU(d, queries + q * width + i), sums[q]);
     }
     if (whole < width) {
-      const Vector key = load_rest<type>(keys.rows[e] + whole * kStoredBytes<type>, width - whole);
+      const Vector key = load_stored_part<type>(keys.rows[e] + whole * kStoredBytes<type>, width - whole);
 #pragma GCC unroll 8
       for (Index q = 0; q < kQueries; ++q)
-        sums[q] = hn::MulAdd(key, load_rest(queries + q * width + whole, width - whole), sums[q]);
+        sums[q] = hn::MulAdd(key, load_part(queries + q * width + whole, width - whole, 0.0F), sums[q]);
     }
     store_sums<kQueries>(sums, scale, scores + e, stride);
   }
@@ -265,12 +230,7 @@ template <DType type, Index kQueries, Index kVectors>
 HWY_INLINE void add_queries(const std::byte* const* values, Index count, Index width, Index i, const float* weights,
                             Index stride, float* out) {
   const Floats d;
-  Vector sums[kLength<kQueries>][kLength<kVectors>];
-#pragma GCC unroll 8
-  for (Index q = 0; q < kQueries; ++q) {
-#pragma GCC unroll 8
-    for (Index v = 0; v < kVectors; ++v) sums[q][v] = hn::Zero(d);
-  }
+  Tile<kQueries, kVectors> sums;
   for (Index e = 0; e < count; ++e) {
     Vector value[kLength<kVectors>];
 #pragma GCC unroll 8
@@ -280,17 +240,10 @@ HWY_INLINE void add_queries(const std::byte* const* values, Index count, Index w
     for (Index q = 0; q < kQueries; ++q) {
       const Vector by = hn::Set(d, weights[q * stride + e]);
 #pragma GCC unroll 8
-      for (Index v = 0; v < kVectors; ++v) sums[q][v] = hn::MulAdd(by, value[v], sums[q][v]);
+      for (Index v = 0; v < kVectors; ++v) sums.at[q][v] = hn::MulAdd(by, value[v], sums.at[q][v]);
     }
   }
-#pragma GCC unroll 8
-  for (Index q = 0; q < kQueries; ++q) {
-#pragma GCC unroll 8
-    for (Index v = 0; v < kVectors; ++v) {
-      float* to = out + q * width + i + v * kLanes;
-      hn::StoreU(hn::Add(hn::LoadU(d, to), sums[q][v]), d, to);
-    }
-  }
+  sums.add_to(out + i, width, kLanes);
 }
 
 template <DType type, Index kQueries>
@@ -309,7 +262,7 @@ void add_run_of_rows(const StoredRows& values, Index first, Index count, const f
     Vector sum = hn::Zero(Floats());
     for (Index e = 0; e < count; ++e)
       sum = hn::MulAdd(hn::Set(Floats(), weights[q * stride + first + e]),
-                       load_rest<type>(rows[e] + i * kStoredBytes<type>, width - i), sum);
+                       load_stored_part<type>(rows[e] + i * kStoredBytes<type>, width - i), sum);
     float rest[kLength<kLanes>];
     hn::StoreU(sum, Floats(), rest);
     for (Index j = i; j < width; ++j) sums[q * width + j] += rest[j - i];
@@ -379,7 +332,6 @@ HWY_AFTER_NAMESPACE();
 namespace mlbench::cpu {
 namespace {
 HWY_EXPORT(padded_queries);
-HWY_EXPORT(scratch_values);
 HWY_EXPORT(score_side_by_side);
 HWY_EXPORT(exponentials_side_by_side);
 HWY_EXPORT(add_values_side_by_side);
@@ -387,7 +339,6 @@ HWY_EXPORT(score_rows);
 HWY_EXPORT(add_values_rows);
 }  // namespace
 
-Index scratch_values(Index width) { return HWY_DYNAMIC_DISPATCH(scratch_values)(width); }
 Index padded_queries(Index queries) { return HWY_DYNAMIC_DISPATCH(padded_queries)(queries); }
 
 void score_side_by_side(const StoredRows& keys, const float* queries, Index padded, float scale, float* scores,

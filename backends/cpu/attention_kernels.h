@@ -27,9 +27,10 @@ struct StoredRows {
 
 // ---- side by side ----
 
-// Room for so many queries: full vectors. And what the functions below need to widen stored rows.
+// Room for so many queries: full vectors.
 [[nodiscard]] Index padded_queries(Index queries);
-[[nodiscard]] Index scratch_values(Index width);
+// Values of `scratch`, where stored rows are widened.
+[[nodiscard]] constexpr Index scratch_values(Index width) { return kRun * width; }
 
 // scores[e * padded + q] = scale * sum_i keys[e][i] queries[i * padded + q]
 void score_side_by_side(const StoredRows& keys, const float* queries, Index padded, float scale, float* scores,

@@ -8,7 +8,6 @@
 #define HWY_TARGET_INCLUDE "backends/cpu/ops.cpp"
 #include <hwy/foreach_target.h>
 // Behind it, not in the order of names.
-#include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
 #include "backends/cpu/rows-inl.h"
@@ -122,14 +121,11 @@ struct Largest {
   HWY_INLINE Vector join(Vector a, Vector b) const { return hn::Max(a, b); }
 };
 
-// e^(x - largest). Highway's exponential, accurate to a unit in the last place up to e^104, is 0 of NaN.
+// e^(x - largest)
 class Raised {
  public:
   explicit Raised(float largest) : largest_(largest) {}
-  HWY_INLINE Vector operator()(Vector x) const {
-    const Vector below = hn::Sub(x, hn::Set(Floats(), largest_));
-    return hn::IfThenElse(hn::IsNaN(below), below, hn::Exp(Floats(), below));
-  }
+  HWY_INLINE Vector operator()(Vector x) const { return exponential(hn::Sub(x, hn::Set(Floats(), largest_))); }
 
  private:
   float largest_;

@@ -99,13 +99,16 @@ class Block {
           hwy::Prefetch(at + n * p_.in * kBytes + b + ahead_);
       }
 #pragma GCC unroll 8
-      for (Index c = 0; c < kChains<kRows>; ++c) add(i + c * kLanes, at + c * kLanes * kBytes, p_.in, c, sums);
+      for (Index c = 0; c < kChains<kRows>; ++c) add_whole(i + c * kLanes, at + c * kLanes * kBytes, c, sums);
     }
     if (i + kLanes <= end) {
-      add(i, weights + i * kBytes, p_.in, 0, sums);
+      add_whole(i, weights + i * kBytes, 0, sums);
       i += kLanes;
     }
-    if (i < end) add_rest(i, weights + i * kBytes, sums);
+    if (i == end) return;
+    // What is left of a vector; zeros follow in x.
+    add(i, kChains<kRows> - 1, sums,
+        [&](Index n) HWY_ATTR { return load_stored_part<type>(weights + (n * p_.in + i) * kBytes, end - i); });
   }
 
   HWY_INLINE void finish(Index first, const Sums& sums) const {
@@ -121,11 +124,12 @@ class Block {
     }
   }
 
-  // A vector of every row of x, from value `i` on, with one of every row of the weight.
-  HWY_INLINE void add(Index i, const std::byte* w, Index stride, Index chain, Sums& sums) const {
+  // A vector of every row of x, from value `i` on, with one of every row of the weight, which `load` gives.
+  template <class Load>
+  HWY_INLINE void add(Index i, Index chain, Sums& sums, const Load& load) const {
     Vector weights[kLength<kTogether>];
 #pragma GCC unroll 8
-    for (Index n = 0; n < kTogether; ++n) weights[n] = load_stored<type>(w + n * stride * kBytes);
+    for (Index n = 0; n < kTogether; ++n) weights[n] = load(n);
 #pragma GCC unroll 8
     for (Index r = 0; r < kRows; ++r) {
       const Vector row = hn::LoadU(Floats(), p_.x + i * kRows + r * kLanes);
@@ -133,13 +137,8 @@ class Block {
       for (Index n = 0; n < kTogether; ++n) sums.at[r][n][chain] = hn::MulAdd(row, weights[n], sums.at[r][n][chain]);
     }
   }
-
-  // What is left of a vector; zeros follow in x.
-  void add_rest(Index i, const std::byte* w, Sums& sums) const {
-    alignas(4) std::byte rest[kLength<kTogether * kLanes * kBytes>] = {};
-    for (Index n = 0; n < kTogether; ++n)
-      std::copy_n(w + n * p_.in * kBytes, (p_.in - i) * kBytes, rest + n * kLanes * kBytes);
-    add(i, rest, kLanes, kChains<kRows> - 1, sums);
+  HWY_INLINE void add_whole(Index i, const std::byte* w, Index chain, Sums& sums) const {
+    add(i, chain, sums, [&](Index n) HWY_ATTR { return load_stored<type>(w + n * p_.in * kBytes); });
   }
 
   const RowProduct& p_;

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 
+#include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
 #include "backends/cpu/stored-inl.h"
@@ -40,6 +41,9 @@ HWY_INLINE void store_part(Vector v, float* y, Index count) {
   hn::BlendedStore(v, hn::FirstN(d, static_cast<std::size_t>(count)), d, y);
 #endif
 }
+
+// e^x for x <= 0, within a unit in the last place: 0 of -infinity, and NaN of NaN, which Highway's would make 0.
+HWY_INLINE Vector exponential(Vector x) { return hn::IfThenElse(hn::IsNaN(x), x, hn::Exp(Floats(), x)); }
 
 // y[i] = formula(x[i]...), where each x may be y.
 template <class Formula, class... Values>

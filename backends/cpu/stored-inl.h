@@ -7,6 +7,7 @@
 #define MLBENCH_CPU_STORED_INL_H
 #endif
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -73,6 +74,14 @@ HWY_INLINE Vector load_stored(const std::byte* at) {
     if constexpr (type == DType::f16) return widened_f16_vector(half);
     return hn::BitCast(Floats(), hn::ShiftLeft<16>(hn::PromoteTo(Bits(), half)));
   }
+}
+
+// The same of `count` values, fewer than a vector, as if zeros followed.
+template <DType type>
+HWY_INLINE Vector load_stored_part(const std::byte* at, Index count) {
+  alignas(4) std::byte values[kLength<kLanes * kStoredBytes<type>>] = {};
+  std::copy_n(at, count * kStoredBytes<type>, values);
+  return load_stored<type>(values);
 }
 
 }  // namespace mlbench::cpu::HWY_NAMESPACE

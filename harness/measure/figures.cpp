@@ -1,6 +1,7 @@
 #include "harness/measure/figures.h"
 
 #include <algorithm>
+#include <limits>
 
 #include <fmt/format.h>
 
@@ -46,7 +47,9 @@ void complete(BenchRow& row, const ModelConfig& config, const ProbeResult* rates
   const auto tokens = static_cast<double>(row.point.batch * (row.decode ? row.point.gen : row.point.prompt));
   const Estimate time = median_interval(row.samples, confidence);
   row.median = time;
-  row.tokens_per_second = Estimate{tokens / time.value, tokens / time.high, tokens / time.low};
+  // With too few samples the time's interval is infinite on both sides; a rate is not below 0.
+  const double fastest = time.low > 0.0 ? tokens / time.low : std::numeric_limits<double>::infinity();
+  row.tokens_per_second = Estimate{tokens / time.value, tokens / time.high, fastest};
   row.spread = median_absolute_deviation(row.samples) / time.value;
   percentiles(row);
 

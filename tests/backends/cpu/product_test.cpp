@@ -128,6 +128,27 @@ TEST_P(ProductsOfEveryType, OfNoRowsWriteNothing) {
   EXPECT_NO_THROW(products.multiply(products.input(nullptr, 0, 4), layer, nullptr));
 }
 
+// Values that no sum is exact of, large enough for all threads to be woken.
+TEST(Products, HaveTheSameBitsForEveryNumberOfThreads) {
+  for (const DType stored : {DType::f32, DType::bf16, DType::f16}) {
+    constexpr Index kIn = 1040, kOut = 1500;
+    const StoredWeight weight(kOut, kIn, stored);
+    for (const Index rows : {1, 5, 8, 9, 70, 300}) {
+      std::vector<float> x;
+      for (Index i = 0; i < rows * kIn; ++i) x.push_back(1.0F / (1.0F + static_cast<float>(i % 89)));
+      const auto with_threads = [&](int threads) {
+        Products products(stored, threads);
+        Linear layer{products.prepare(weight.view), {}};
+        std::vector<float> y(static_cast<std::size_t>(rows * kOut));
+        products.multiply(products.input(x.data(), rows, kIn), layer, y.data());
+        return y;
+      };
+      const std::vector<float> one = with_threads(1);
+      for (const int threads : {2, 3}) EXPECT_EQ(with_threads(threads), one) << name(stored) << ", " << rows << " rows";
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(All, ProductsOfEveryType,
                          testing::Values(Case{DType::f32, 1}, Case{DType::f32, 2}, Case{DType::bf16, 1},
                                          Case{DType::bf16, 2}, Case{DType::f16, 1}, Case{DType::f16, 2}),

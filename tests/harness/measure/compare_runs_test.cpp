@@ -3,45 +3,22 @@
 
 #include <cmath>
 #include <functional>
-#include <random>
 
 #include <gmock/gmock.h>
 
 #include "core/error.h"
+#include "tests/harness/measure/noise.h"
 
 namespace mlbench::measure {
 namespace {
 
+using test::Noise;
+using test::scaled;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::StartsWith;
 using Series = std::vector<double>;
-
-class Noise {
- public:
-  explicit Noise(std::uint64_t seed) : random_(seed) {}
-  double normal() { return normal_(random_); }
-  // Times about 1 of a first-order process in their logarithms.
-  Series times(int n, double noise, double rho = 0.0) {
-    Series out;
-    double x = normal();
-    for (int i = 0; i < n; ++i) {
-      if (i > 0) x = rho * x + std::sqrt(1.0 - rho * rho) * normal();
-      out.push_back(std::exp(noise * x));
-    }
-    return out;
-  }
-
- private:
-  std::mt19937_64 random_;
-  std::normal_distribution<double> normal_;
-};
-
-Series scaled(Series series, double by) {
-  for (double& x : series) x *= by;
-  return series;
-}
 
 BenchRow row_of(Series samples, Index prompt = 16) {
   BenchRow row;

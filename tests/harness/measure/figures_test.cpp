@@ -1,6 +1,8 @@
 // What samples come to: rates by hand, percentiles where there are samples enough, times that cannot be true.
 #include "harness/measure/figures.h"
 
+#include <cmath>
+
 #include <gmock/gmock.h>
 
 #include "harness/measure/cost.h"
@@ -42,6 +44,13 @@ TEST(Figures, AreTokensOverTimeWithItsInterval) {
   EXPECT_FALSE(row.mfu);
   EXPECT_FALSE(row.mbu);
   EXPECT_EQ(row.check, BenchCheck::passed);
+}
+
+TEST(Figures, OfFewSamplesHaveNoInterval) {
+  BenchRow row = decode_row(5, 0.5);  // 6 are asked for
+  complete(row, config(), nullptr, 0, 0.95);
+  EXPECT_EQ(row.tokens_per_second->low, 0.0);
+  EXPECT_TRUE(std::isinf(row.tokens_per_second->high) && row.tokens_per_second->high > 0.0);
 }
 
 TEST(Figures, GivePercentilesOfStepsOnlyWithEnoughOfThem) {
