@@ -43,15 +43,15 @@ HostTensor first_rows(const HostTensor& result, Index rows) {
 GivenTaps run_call(const Call& call, const ModelConfig& config, backends::Session& session, backends::KvCache& cache,
                    const CallOptions& options) {
   for (const CacheOperation& operation : call.before) apply(operation, cache);
-  GivenTaps given;
+  GivenTaps given = options.taps ? GivenTaps(*options.taps) : GivenTaps();
   const HostTensor rows = options.rows != nullptr ? *options.rows : embedded(call, config, session, options.fault);
   GuardedTensor x(with_padding(rows, call.input_shape(config.hidden_size)));
-  const bool hidden = backends::returns_hidden(call.method);
+  const bool hidden = backends::returns_hidden(call.method), bare = options.taps && options.taps->empty();
   GuardedTensor out(hidden ? rows.dtype() : DType::f32, call.result_shape(config));
 
   cache.begin_forward(call.ids, call.lengths, call.tree_parents);
   given.set_positions(cache.get_query_positions());
-  session.forward(call.method, x.view(), call.logit_positions, cache, out.view(), options.taps ? &given : nullptr);
+  session.forward(call.method, x.view(), call.logit_positions, cache, out.view(), bare ? nullptr : &given);
   session.synchronize();
   cache.end_forward();
   const auto results = static_cast<Index>(call.result_rows().size());

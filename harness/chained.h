@@ -22,9 +22,9 @@ using CallListener = std::function<void(const Call&, const GivenTaps&)>;
 [[nodiscard]] backends::Support has_cache_for(const Story& story, backends::Session& session);
 
 struct CallOptions {
-  const HostTensor* rows = nullptr;  // T [N, h] in place of the embedded tokens
-  bool taps = true;                  // false: the result alone
-  FaultReport fault;                 // null: nobody looks
+  const HostTensor* rows = nullptr;            // T [N, h] in place of the embedded tokens
+  std::optional<std::span<const TapId>> taps;  // only these beside the result; absent: all
+  FaultReport fault;                           // null: nobody looks
 };
 
 // Calls the method in `cache` as a user would, with what stands before it and around it, in guarded memory and with

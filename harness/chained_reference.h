@@ -15,6 +15,9 @@ namespace mlbench::harness {
 // How many runs are moved. Few, because each costs an evaluation; the factor that follows is NoiseFloor's.
 inline constexpr Index kMoved = 8;
 
+// Logits that are computed at a time, of all runs: 32 MiB.
+inline constexpr Index kLogitsTogether = Index{1} << 22U;
+
 class ChainedReference {
  public:
   // `moved` 0: exact values alone. All references must outlive this.
@@ -31,6 +34,8 @@ class ChainedReference {
 
  private:
   class Sink;
+
+  void show_logits(const Call& call, const TapRows& rows, const ref::Tensor& hidden, const Show& show);
 
   const ref::Reference& reference_;
   const ErrorModel& error_model_;

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -12,7 +14,11 @@ namespace mlbench::harness {
 
 class GivenTaps final : public backends::TapSink {
  public:
-  [[nodiscard]] bool wants(TapId) const override { return true; }
+  GivenTaps() = default;
+  // Keeps these alone, which must outlive it.
+  explicit GivenTaps(std::span<const TapId> only) : only_(only) {}
+
+  [[nodiscard]] bool wants(TapId id) const override { return !only_ || std::ranges::find(*only_, id) != only_->end(); }
   void take(TapId id, const ConstTensorView& value) override {
     HostTensor copy(value.dtype, value.shape);
     std::copy_n(value.data, copy.bytes().size(), copy.bytes().begin());
@@ -30,6 +36,7 @@ class GivenTaps final : public backends::TapSink {
 
  private:
   static std::pair<Index, int> key(TapId id) { return {id.layer, static_cast<int>(id.tap)}; }
+  std::optional<std::span<const TapId>> only_;
   std::map<std::pair<Index, int>, HostTensor> values_;
   std::vector<std::int32_t> positions_;
 };

@@ -2,15 +2,18 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <map>
 #include <numeric>
+#include <span>
 
 #include <fmt/format.h>
 
 #include "harness/chained_reference.h"
 #include "harness/dirty_cache.h"
 #include "harness/tokens.h"
+#include "models/tensor_inventory.h"
 
 namespace mlbench::harness {
 namespace {
@@ -25,6 +28,9 @@ using RowsByTap = std::map<std::pair<Index, Tap>, std::map<Index, Row>>;
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr Index kLength = 21;  // across a border of pages of 16
+// Bytes of rows that are held at once, at least, and in proportion to parameters: little beside the weights. Where
+// those of all taps take more, the schedules run several times, each for some taps.
+constexpr std::uint64_t kLeastRoom = std::uint64_t{192} << 20U, kParametersPerByte = 6;
 constexpr SeqId kOther = 2, kThird = 9;
 
 class ScheduleWriter {
@@ -113,7 +119,7 @@ struct Run {
   HostTensor last;  // the last call's result
 };
 
-Run run_story(const Story& story, const ModelConfig& config, backends::Session& session, bool taps,
+Run run_story(const Story& story, const ModelConfig& config, backends::Session& session, std::span<const TapId> taps,
               const FaultReport& fault) {
   Run out;
   const auto cache = session.create_paged_kv_cache(story.limits);
@@ -121,7 +127,7 @@ Run run_story(const Story& story, const ModelConfig& config, backends::Session& 
   const std::vector<TapSpec> specs = tap_specs(config);
   for (const Call& call : story.calls) {
     const GivenTaps given = run_call(call, config, session, *cache, {.taps = taps, .fault = fault});
-    for (const TapId id : all_taps(config)) {
+    for (const TapId id : taps) {
       const HostTensor* tap = given.find(id);
       if (tap == nullptr || id.tap == Tap::logits) continue;
       take_rows(call, spec_of(specs, id.tap).layout, *tap, given.positions(), out.rows[{id.layer, id.tap}]);
@@ -169,10 +175,12 @@ double largest_difference(const HostTensor& given, const HostTensor& other) {
   return out;
 }
 
+// Adds what two runs differ by in some taps, which follow those that were added before.
 template <class Limits>
-Difference difference(const RowsByTap& a, const RowsByTap& b, const ModelConfig& config, const Limits& limits) {
-  Difference out;
-  for (const TapId id : all_taps(config)) {
+void add_difference(const Run& run, const Run& other_run, std::span<const TapId> taps, const Limits& limits,
+                    Difference& out) {
+  const RowsByTap &a = run.rows, &b = other_run.rows;
+  for (const TapId id : taps) {
     const auto in_a = a.find({id.layer, id.tap}), in_b = b.find({id.layer, id.tap});
     if (in_a == a.end() || in_b == b.end()) continue;
     for (const auto& [position, row] : in_a->second) {
@@ -190,13 +198,48 @@ Difference difference(const RowsByTap& a, const RowsByTap& b, const ModelConfig&
       out.ratio = std::max(out.ratio, ratio);
     }
   }
-  return out;
 }
 
 Invariance invariance(const char* property, const Difference& d, bool required) {
   Invariance out{.property = property, .holds = d.first_tap.empty(), .required = required};
   out.max_difference = d.largest;
   out.first_tap = d.first_tap;
+  return out;
+}
+
+std::uint64_t room_for_rows(const ModelConfig& config) {
+  return std::max(kLeastRoom, static_cast<std::uint64_t>(parameter_count(config)) / kParametersPerByte);
+}
+
+std::uint64_t bytes_of_all_rows(const ModelConfig& config, Index stories, DType taps) {
+  return static_cast<std::uint64_t>(stories * kLength * tap_values_per_row(config) * config.num_layers) *
+         size_bytes(taps);
+}
+
+using RunStory = std::function<Run(std::size_t story, std::span<const TapId> taps)>;
+
+struct Differences {
+  std::vector<Difference> pairs;  // of stories a < b, at a * stories + b
+  Difference again;               // of the first story and the same once more
+  HostTensor last;                // of the first story
+};
+
+template <class Limits>
+Differences differences(std::size_t stories, const RunStory& run, std::span<const TapId> taps, std::size_t at_once,
+                        const Limits& limits) {
+  Differences out;
+  out.pairs.resize(stories * stories);
+  for (std::size_t first = 0; first < taps.size(); first += at_once) {
+    const auto some = taps.subspan(first, std::min(at_once, taps.size() - first));
+    std::vector<Run> runs;
+    for (std::size_t story = 0; story < stories; ++story) runs.push_back(run(story, some));
+    for (std::size_t a = 0; a < stories; ++a) {
+      for (std::size_t b = a + 1; b < stories; ++b)
+        add_difference(runs[a], runs[b], some, limits, out.pairs[a * stories + b]);
+    }
+    add_difference(runs[0], run(0, some), some, limits, out.again);
+    out.last = std::move(runs[0].last);
+  }
   return out;
 }
 
@@ -244,39 +287,44 @@ Plan make_schedules(const ModelConfig& config, std::uint64_t seed) {
   return plan;
 }
 
-std::uint64_t schedules_bytes(const ModelConfig& config, DType taps) {
-  const Index ways = static_cast<Index>(make_schedules(config, 0).size()) + 1;  // and once more
-  return static_cast<std::uint64_t>(ways * kLength * tap_values_per_row(config) * config.num_layers) * size_bytes(taps);
+std::uint64_t schedules_bytes(const ModelConfig& config) {
+  const auto stories = static_cast<Index>(make_schedules(config, 0).size()) + 1;  // and once more
+  return std::min(room_for_rows(config), bytes_of_all_rows(config, stories, DType::f32));
 }
 
 ScheduleResults compare_schedules(const ref::Reference& reference, const ErrorModel& errors, backends::Session& session,
-                                  std::uint64_t seed, const FaultReport& fault) {
+                                  std::uint64_t seed, const FaultReport& fault, std::optional<std::uint64_t> room) {
   const ModelConfig& config = reference.config();
   const Plan plan = make_schedules(config, seed);
   ScheduleResults out;
   if (plan.empty()) return out;
   const auto by_row = limits_of(plan.front(), reference, errors, seed);
   const auto limit = [&](TapId id, Index position) { return by_row.at({id.layer, id.tap}).at(position); };
-  std::vector<Run> runs;
-  for (const Story& story : plan) runs.push_back(run_story(story, config, session, true, fault));
+  const RunStory run = [&](std::size_t story, std::span<const TapId> taps) {
+    return run_story(plan[story], config, session, taps, fault);
+  };
+  const std::vector<TapId> taps = all_taps(config);
+  const std::uint64_t bytes =
+      bytes_of_all_rows(config, static_cast<Index>(plan.size()) + 1, session.arithmetic().activations);
+  const Differences all =
+      differences(plan.size(), run, taps, taps.size() / (bytes / room.value_or(room_for_rows(config)) + 1) + 1, limit);
   for (std::size_t a = 0; a < plan.size(); ++a) {
     for (std::size_t b = a + 1; b < plan.size(); ++b) {
-      const Difference d = difference(runs[a].rows, runs[b].rows, config, limit);
+      const Difference& d = all.pairs[a * plan.size() + b];
       out.pairs.push_back({plan[a].name, plan[b].name, d.first_tap.empty(), d.largest, d.ratio, d.first_tap, d.position,
                            d.ratio <= 1.0});
     }
   }
-  const Run again = run_story(plan.front(), config, session, true, fault);
-  out.invariances.push_back(invariance("run to run", difference(runs[0].rows, again.rows, config, limit), false));
-  out.invariances.push_back(invariance("batch", difference(runs[0].rows, runs[1].rows, config, limit), false));
-  const Run bare = run_story(plan.front(), config, session, false, fault);
-  Difference taps;
-  if (bare.last != runs[0].last) {
-    taps.first_tap = "logits";
-    taps.largest = largest_difference(runs[0].last, bare.last);
+  out.invariances.push_back(invariance("run to run", all.again, false));
+  out.invariances.push_back(invariance("batch", all.pairs[1], false));
+  const Run bare = run(0, {});
+  Difference with_taps;
+  if (bare.last != all.last) {
+    with_taps.first_tap = "logits";
+    with_taps.largest = largest_difference(all.last, bare.last);
   }
   // Where two runs of the same differ anyway, nothing follows from these two.
-  out.invariances.push_back(invariance("taps on = off", taps, out.invariances.front().holds));
+  out.invariances.push_back(invariance("taps on = off", with_taps, out.invariances.front().holds));
   for (Invariance& i : out.invariances) i.call = plan[i.property == "batch" ? 1 : 0].calls.front().label;
   return out;
 }

@@ -17,13 +17,14 @@ struct ScheduleResults {
 inline constexpr SeqId kOwnSequence = 5;
 [[nodiscard]] Plan make_schedules(const ModelConfig& config, std::uint64_t seed);
 
-// Bytes that the compared rows take, of a backend whose taps have this type.
-[[nodiscard]] std::uint64_t schedules_bytes(const ModelConfig& config, DType taps);
+// Bytes that the compared rows take at most at once, of a backend whose taps are float32 or narrower.
+[[nodiscard]] std::uint64_t schedules_bytes(const ModelConfig& config);
 
 // Two schedules of an honest backend both lie within the noise floor of the exact values, so they differ by at most
-// twice its limit in each row of each tap.
+// twice its limit in each row of each tap. `room`: bytes of rows that may be held at once; by default little beside the
+// weights.
 [[nodiscard]] ScheduleResults compare_schedules(const ref::Reference& reference, const ErrorModel& errors,
                                                 backends::Session& session, std::uint64_t seed,
-                                                const FaultReport& fault);
+                                                const FaultReport& fault, std::optional<std::uint64_t> room = {});
 
 }  // namespace mlbench::harness

@@ -234,12 +234,14 @@ std::uint64_t memory_estimate(const ModelConfig& config, DType stored, const bac
     // A layer's taps of all replicas and what is derived of them, those of the whole call that the backend gave,
     // logits.
     const Index layer = tap_values_per_row(config) + config.num_heads * entries;
-    most = std::max(most, own.total() + bytes(entries * replicas * kv_values_per_token(config), sizeof(double)) +
-                              bytes(rows * layer, sizeof(double)) * static_cast<std::uint64_t>(4 * replicas) +
-                              bytes(rows * layer * config.num_layers, sizeof(float)) +
-                              bytes(4 * rows * replicas * config.vocab_size, sizeof(double)));
+    most =
+        std::max(most, own.total() + bytes(entries * replicas * kv_values_per_token(config), sizeof(double)) +
+                           bytes(rows * layer, sizeof(double)) * static_cast<std::uint64_t>(4 * replicas) +
+                           bytes(rows * layer * config.num_layers, sizeof(float)) +
+                           bytes(4 * std::min(rows * replicas * config.vocab_size, kLogitsTogether), sizeof(double)) +
+                           bytes(4 * rows * config.vocab_size, sizeof(double)));
   }
-  if (options.schedules && options.chained) most += schedules_bytes(config, options.run.dtype);
+  if (options.schedules && options.chained) most += schedules_bytes(config);
   const std::uint64_t weights = bytes(parameter_count(config), size_bytes(stored));
   const bool copied = !is_exact(stored, options.run.dtype);
   return most + weights + (copied ? bytes(parameter_count(config), size_bytes(options.run.dtype)) : 0);

@@ -18,9 +18,8 @@ HWY_BEFORE_NAMESPACE();
 namespace mlbench::cpu::HWY_NAMESPACE {
 namespace {
 
-// Vectors of queries, and entries or values of one, that a loop holds the products of.
+// What a loop holds the products of: vectors of queries or of a value, and entries or values of one.
 constexpr Index kAcross = kRegisters == 32 ? 4 : 2, kAlong = 4;
-constexpr Index kAhead = 16;  // entries that are fetched before they are read
 
 // An entry as float32: where it stands, or widened into `scratch`.
 const float* as_floats(const StoredRows& stored, Index entry, float* scratch) {
@@ -171,141 +170,167 @@ void exponentials_side_by_side(float* scores, Index count, Index padded, float* 
 
 // ---- rows ----
 
-// scores[q * stride] = scale * the sum of sums[q]'s lanes.
-template <Index kQueries>
-HWY_INLINE void store_sums(const Vector (&sums)[kLength<kQueries>], float scale, float* scores, Index stride) {
-  const Floats d;
-  Index q = 0;
+// Entries of a page, and most pages of a cache, follow each other in memory: what stands so many bytes behind a value
+// is fetched before its turn, by the first of the queries that share it. Processors do not foresee as much, having to
+// start anew in every page of 4 KiB.
+constexpr Index kAhead = 8192, kCacheLine = 64;
+
+HWY_INLINE void fetch_ahead(const std::byte* from, Index bytes) {
+  for (Index b = 0; b < bytes; b += kCacheLine) hwy::Prefetch(from + kAhead + b);
+}
+
+// The sums of four vectors' lanes are found together: across one vector alone they take as many steps.
+constexpr Index kTogether = 4;
+
 #if HWY_TARGET != HWY_SCALAR
-  // Four at a time: a sum across one vector takes as many steps as one across four that are woven into each other.
-  const hn::RepartitionToWide<Floats> pairs;
-  const hn::FixedTag<float, 4> four;
-  for (; q + 4 <= kQueries; q += 4) {
-    const Vector ab =
-        hn::Add(hn::InterleaveLower(d, sums[q], sums[q + 1]), hn::InterleaveUpper(d, sums[q], sums[q + 1]));
-    const Vector ce =
-        hn::Add(hn::InterleaveLower(d, sums[q + 2], sums[q + 3]), hn::InterleaveUpper(d, sums[q + 2], sums[q + 3]));
-    const auto first = hn::BitCast(pairs, ab), second = hn::BitCast(pairs, ce);
-    HWY_ALIGN float blocks[kLength<kLanes>];
-    hn::Store(hn::Add(hn::BitCast(d, hn::InterleaveLower(pairs, first, second)),
-                      hn::BitCast(d, hn::InterleaveUpper(pairs, first, second))),
-              d, blocks);
-    auto sum = hn::Load(four, blocks);
-    for (Index i = 4; i < kLanes; i += 4) sum = hn::Add(sum, hn::Load(four, blocks + i));
-    hn::Store(hn::Mul(sum, hn::Set(four, scale)), four, blocks);
-    for (Index i = 0; i < 4; ++i) scores[(q + i) * stride] = blocks[i];
+using Block = hn::FixedTag<float, kTogether>;
+
+// The sum of a vector's blocks of four lanes.
+template <class D>
+HWY_INLINE hn::Vec<Block> sum_of_blocks(D d, hn::Vec<D> v) {
+  if constexpr (hn::MaxLanes(d) == kTogether) {
+    return v;
+  } else {
+    const hn::Half<D> half;
+    return sum_of_blocks(half, hn::Add(hn::LowerHalf(half, v), hn::UpperHalf(half, v)));
   }
+}
 #endif
-  for (; q < kQueries; ++q) scores[q * stride] = scale * hn::GetLane(hn::SumOfLanes(d, sums[q]));
+
+// scores[e] = scale * the sum of sums[e]'s lanes, for `count` of the four.
+HWY_INLINE void store_sums(const Vector (&sums)[kLength<kTogether>], float scale, float* scores, Index count) {
+#if HWY_TARGET == HWY_SCALAR
+  for (Index e = 0; e < count; ++e) scores[e] = scale * hn::GetLane(sums[e]);
+#else
+  const Floats d;
+  const hn::RepartitionToWide<Floats> pairs;
+  const Vector first = hn::Add(hn::InterleaveLower(d, sums[0], sums[1]), hn::InterleaveUpper(d, sums[0], sums[1]));
+  const Vector second = hn::Add(hn::InterleaveLower(d, sums[2], sums[3]), hn::InterleaveUpper(d, sums[2], sums[3]));
+  const auto a = hn::BitCast(pairs, first), b = hn::BitCast(pairs, second);
+  const Vector all =
+      hn::Add(hn::BitCast(d, hn::InterleaveLower(pairs, a, b)), hn::BitCast(d, hn::InterleaveUpper(pairs, a, b)));
+  const auto scaled = hn::Mul(sum_of_blocks(d, all), hn::Set(Block(), scale));
+  if (count == kTogether) return hn::StoreU(scaled, Block(), scores);
+  HWY_ALIGN float some[kLength<kTogether>];
+  hn::Store(scaled, Block(), some);
+  std::copy_n(some, count, scores);
+#endif
 }
 
 template <DType type, Index kQueries>
-void score_queries(const StoredRows& keys, const float* queries, float scale, float* scores, Index stride) {
-  const Floats d;
+void score_queries(const StoredRows& keys, const float* queries, float scale, float* scores, Index stride, bool fetch) {
   const Index width = keys.width, whole = width / kLanes * kLanes;
-  for (Index e = 0; e < keys.count; ++e) {
-    if (e + kAhead < keys.count) {
-      for (Index b = 0; b < width * kStoredBytes<type>; b += 64) hwy::Prefetch(keys.rows[e + kAhead] + b);
+  for (Index first = 0; first < keys.count; first += kTogether) {
+    const Index count = std::min(kTogether, keys.count - first);
+    const std::byte* rows[kLength<kTogether>];
+    for (Index e = 0; e < kTogether; ++e) rows[e] = keys.rows[first + std::min(e, count - 1)];
+    if (fetch) {
+      for (Index e = 0; e < count; ++e) fetch_ahead(rows[e], width * kStoredBytes<type>);
     }
-    Vector sums[kLength<kQueries>];
+    Tile<kQueries, kTogether> sums;
+    const auto add = [&](const auto& key_at, const auto& query_at) HWY_ATTR {
+      Vector key[kLength<kTogether>];
 #pragma GCC unroll 8
-    for (Index q = 0; q < kQueries; ++q) sums[q] = hn::Zero(d);
+      for (Index e = 0; e < kTogether; ++e) key[e] = key_at(rows[e]);
+#pragma GCC unroll 8
+      for (Index q = 0; q < kQueries; ++q) {
+        const Vector query = query_at(queries + q * width);
+#pragma GCC unroll 8
+        for (Index e = 0; e < kTogether; ++e) sums.at[q][e] = hn::MulAdd(key[e], query, sums.at[q][e]);
+      }
+    };
     for (Index i = 0; i < whole; i += kLanes) {
-      const Vector key = load_stored<type>(keys.rows[e] + i * kStoredBytes<type>);
-#pragma GCC unroll 8
-      for (Index q = 0; q < kQueries; ++q) sums[q] = hn::MulAdd(key, hn::LoadU(d, queries + q * width + i), sums[q]);
+      add([&](const std::byte* row) HWY_ATTR { return load_stored<type>(row + i * kStoredBytes<type>); },
+          [&](const float* query) HWY_ATTR { return hn::LoadU(Floats(), query + i); });
     }
     if (whole < width) {
-      const Vector key = load_stored_part<type>(keys.rows[e] + whole * kStoredBytes<type>, width - whole);
-#pragma GCC unroll 8
-      for (Index q = 0; q < kQueries; ++q)
-        sums[q] = hn::MulAdd(key, load_part(queries + q * width + whole, width - whole, 0.0F), sums[q]);
+      add([&](const std::byte* row)
+              HWY_ATTR { return load_stored_part<type>(row + whole * kStoredBytes<type>, width - whole); },
+          [&](const float* query) HWY_ATTR { return load_part(query + whole, width - whole, 0.0F); });
     }
-    store_sums<kQueries>(sums, scale, scores + e, stride);
+#pragma GCC unroll 8
+    for (Index q = 0; q < kQueries; ++q) store_sums(sums.at[q], scale, scores + q * stride + first, count);
   }
 }
 
 // Sums over a run of entries of `kVectors` vectors of values.
 template <DType type, Index kQueries, Index kVectors>
-HWY_INLINE void add_queries(const std::byte* const* values, Index count, Index width, Index i, const float* weights,
-                            Index stride, float* out) {
+HWY_INLINE void add_queries(const StoredRows& values, Index i, const float* weights, Index stride, float* sums,
+                            bool fetch) {
   const Floats d;
-  Tile<kQueries, kVectors> sums;
-  for (Index e = 0; e < count; ++e) {
+  Tile<kQueries, kVectors> tile;
+  for (Index e = 0; e < values.count; ++e) {
     Vector value[kLength<kVectors>];
+    const std::byte* row = values.rows[e] + i * kStoredBytes<type>;
+    if (fetch) fetch_ahead(row, kVectors * kLanes * kStoredBytes<type>);
 #pragma GCC unroll 8
-    for (Index v = 0; v < kVectors; ++v)
-      value[v] = load_stored<type>(values[e] + (i + v * kLanes) * kStoredBytes<type>);
+    for (Index v = 0; v < kVectors; ++v) value[v] = load_stored<type>(row + v * kLanes * kStoredBytes<type>);
 #pragma GCC unroll 8
     for (Index q = 0; q < kQueries; ++q) {
       const Vector by = hn::Set(d, weights[q * stride + e]);
 #pragma GCC unroll 8
-      for (Index v = 0; v < kVectors; ++v) sums.at[q][v] = hn::MulAdd(by, value[v], sums.at[q][v]);
+      for (Index v = 0; v < kVectors; ++v) tile.at[q][v] = hn::MulAdd(by, value[v], tile.at[q][v]);
     }
   }
-  sums.add_to(out + i, width, kLanes);
+  tile.add_to(sums + i, values.width, kLanes);
 }
 
 template <DType type, Index kQueries>
-void add_run_of_rows(const StoredRows& values, Index first, Index count, const float* weights, Index stride,
-                     float* sums) {
-  constexpr Index kVectors = 4;
-  const std::byte* const* rows = values.rows + first;
+void add_to_queries(const StoredRows& values, const float* weights, Index stride, float* sums, bool fetch) {
+  constexpr Index kVectors = kAcross;
   const Index width = values.width;
   Index i = 0;
   for (; i + kVectors * kLanes <= width; i += kVectors * kLanes)
-    add_queries<type, kQueries, kVectors>(rows, count, width, i, weights + first, stride, sums);
-  for (; i + kLanes <= width; i += kLanes)
-    add_queries<type, kQueries, 1>(rows, count, width, i, weights + first, stride, sums);
+    add_queries<type, kQueries, kVectors>(values, i, weights, stride, sums, fetch);
+  for (; i + kLanes <= width; i += kLanes) add_queries<type, kQueries, 1>(values, i, weights, stride, sums, fetch);
   if (i == width) return;
   for (Index q = 0; q < kQueries; ++q) {
     Vector sum = hn::Zero(Floats());
-    for (Index e = 0; e < count; ++e)
-      sum = hn::MulAdd(hn::Set(Floats(), weights[q * stride + first + e]),
-                       load_stored_part<type>(rows[e] + i * kStoredBytes<type>, width - i), sum);
+    for (Index e = 0; e < values.count; ++e)
+      sum = hn::MulAdd(hn::Set(Floats(), weights[q * stride + e]),
+                       load_stored_part<type>(values.rows[e] + i * kStoredBytes<type>, width - i), sum);
     float rest[kLength<kLanes>];
     hn::StoreU(sum, Floats(), rest);
     for (Index j = i; j < width; ++j) sums[q * width + j] += rest[j - i];
   }
 }
 
-template <DType type, Index kQueries>
-void add_to_queries(const StoredRows& values, const float* weights, Index stride, float* sums) {
-  for (Index first = 0; first < values.count; first += kRun) {
-    const Index count = std::min(kRun, values.count - first);
-    for (Index e = first + count; e < std::min(values.count, first + count + kRun); ++e) {
-      for (Index b = 0; b < values.width * kStoredBytes<type>; b += 64) hwy::Prefetch(values.rows[e] + b);
-    }
-    add_run_of_rows<type, kQueries>(values, first, count, weights, stride, sums);
-  }
+// Calls work<number>(first) for 4, 2 and 1 queries, as often as fit.
+template <class Work>
+void in_parts(Index count, const Work& work) {
+  Index q = 0;
+  for (; q + 4 <= count; q += 4) work.template operator()<4>(q);
+  for (; q + 2 <= count; q += 2) work.template operator()<2>(q);
+  for (; q < count; ++q) work.template operator()<1>(q);
 }
 
-// Calls work<number>(first) for 4, 2 and 1 queries, as often as fit.
-template <class Four, class Two, class One>
-void in_parts(Index count, const Four& four, const Two& two, const One& one) {
-  Index q = 0;
-  for (; q + 4 <= count; q += 4) four(q);
-  for (; q + 2 <= count; q += 2) two(q);
-  for (; q < count; ++q) one(q);
+// Calls work(run, first) with run after run of entries, which stays in the nearest cache for all queries.
+template <class Work>
+void in_runs(const StoredRows& stored, const Work& work) {
+  for (Index first = 0; first < stored.count; first += kRun)
+    work(StoredRows{stored.type, stored.rows + first, std::min(kRun, stored.count - first), stored.width}, first);
 }
 
 template <DType type>
-void score_rows_as(const StoredRows& keys, const float* x, Index count, float scale, float* out, Index stride) {
-  if (count == kFewQueries) return score_queries<type, kFewQueries>(keys, x, scale, out, stride);
-  const Index w = keys.width;
-  in_parts(
-      count, [&](Index q) { score_queries<type, 4>(keys, x + q * w, scale, out + q * stride, stride); },
-      [&](Index q) { score_queries<type, 2>(keys, x + q * w, scale, out + q * stride, stride); },
-      [&](Index q) { score_queries<type, 1>(keys, x + q * w, scale, out + q * stride, stride); });
+void score_rows_as(const StoredRows& keys, const float* queries, Index count, float scale, float* scores,
+                   Index stride) {
+  in_runs(keys, [&](const StoredRows& run, Index first) {
+    in_parts(count, [&]<Index kQueries>(Index q) {
+      constexpr Index kPart = std::min(kQueries, kAcross);
+      for (Index part = q; part < q + kQueries; part += kPart)
+        score_queries<type, kPart>(run, queries + part * keys.width, scale, scores + part * stride + first, stride,
+                                   part == 0);
+    });
+  });
 }
 
 template <DType type>
 void add_rows_as(const StoredRows& values, const float* weights, Index count, Index stride, float* sums) {
-  const Index w = values.width;
-  in_parts(
-      count, [&](Index q) { add_to_queries<type, 4>(values, weights + q * stride, stride, sums + q * w); },
-      [&](Index q) { add_to_queries<type, 2>(values, weights + q * stride, stride, sums + q * w); },
-      [&](Index q) { add_to_queries<type, 1>(values, weights + q * stride, stride, sums + q * w); });
+  in_runs(values, [&](const StoredRows& run, Index first) {
+    in_parts(count, [&]<Index kQueries>(Index q) {
+      add_to_queries<type, kQueries>(run, weights + q * stride + first, stride, sums + q * values.width, q == 0);
+    });
+  });
 }
 
 void score_rows(const StoredRows& keys, const float* queries, Index count, float scale, float* scores, Index stride) {

@@ -1,5 +1,6 @@
 #include "backends/cpu/kv_cache.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include <fmt/format.h>
@@ -8,12 +9,18 @@
 #include "core/error.h"
 
 namespace mlbench::cpu {
+namespace {
+
+constexpr Index kExtent = 1024;  // entries, at least a page, at most the cache
+
+}  // namespace
 
 PagedKvCache::PagedKvCache(const KvShape& shape, const KvLimits& limits)
     : shape_(shape),
       page_size_(limits.page_size),
       row_bytes_(static_cast<std::size_t>(shape.width) * size_bytes(shape.dtype)),
-      table_(limits, true) {}
+      table_(limits, true),
+      slots_(std::clamp(kExtent / page_size_, Index{1}, table_.num_pages()) * page_size_) {}
 
 void PagedKvCache::add_sequence(SeqId id) { table_.add_sequence(id); }
 void PagedKvCache::remove_sequence(SeqId id) { table_.remove_sequence(id); }
@@ -77,10 +84,10 @@ void PagedKvCache::clear() {
 }
 
 void PagedKvCache::make_page(Index index) {
-  const auto i = static_cast<std::size_t>(index);
-  if (pages_.size() <= i) pages_.resize(i + 1);
-  const Index rows = shape_.layers * 2 * shape_.heads * page_size_;
-  pages_[i].reserve(static_cast<std::size_t>(rows) * row_bytes_);
+  const auto i = static_cast<std::size_t>(index * page_size_ / slots_);
+  if (extents_.size() <= i) extents_.resize(i + 1);
+  const Index rows = shape_.layers * 2 * shape_.heads * slots_;
+  extents_[i].reserve(static_cast<std::size_t>(rows) * row_bytes_);
 }
 
 // `count` slots that follow each other in a page, in all layers.

@@ -57,17 +57,17 @@ class PagedKvCache final : public backends::KvCache {
   void append(Index layer, const Heads& keys, const Heads& values);
   // One head's key or value in a slot, [d].
   [[nodiscard]] const std::byte* at(Index layer, Kind kind, Index slot, Index head) const {
-    return page(slot).data() + offset(layer, kind, slot, head);
+    return extent(slot).data() + offset(layer, kind, slot, head);
   }
   [[nodiscard]] std::byte* at(Index layer, Kind kind, Index slot, Index head) {
-    return page(slot).data() + offset(layer, kind, slot, head);
+    return extent(slot).data() + offset(layer, kind, slot, head);
   }
 
  private:
-  [[nodiscard]] const Buffer& page(Index slot) const { return pages_[static_cast<std::size_t>(slot / page_size_)]; }
-  [[nodiscard]] Buffer& page(Index slot) { return pages_[static_cast<std::size_t>(slot / page_size_)]; }
+  [[nodiscard]] const Buffer& extent(Index slot) const { return extents_[static_cast<std::size_t>(slot / slots_)]; }
+  [[nodiscard]] Buffer& extent(Index slot) { return extents_[static_cast<std::size_t>(slot / slots_)]; }
   [[nodiscard]] std::size_t offset(Index layer, Kind kind, Index slot, Index head) const {
-    const Index row = (((layer * 2 + kind) * shape_.heads + head) * page_size_) + slot % page_size_;
+    const Index row = (((layer * 2 + kind) * shape_.heads + head) * slots_) + slot % slots_;
     return static_cast<std::size_t>(row) * row_bytes_;
   }
   void make_page(Index index);
@@ -82,7 +82,10 @@ class PagedKvCache final : public backends::KvCache {
   Index page_size_;
   std::size_t row_bytes_;  // of one head
   paging::PageTable table_;
-  std::vector<Buffer> pages_;  // [L, 2, Hkv, page_size, d] each, made when it is first handed out
+  // Pages whose numbers follow each other stand together, so that a head's entries are one run of memory, which
+  // processors fetch ahead: the slots of one extent.
+  Index slots_;
+  std::vector<Buffer> extents_;  // [L, 2, Hkv, slots_, d] each, made when the first of its pages is handed out
   std::optional<paging::ForwardPlan> plan_;
 };
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <tuple>
 
 #include <gmock/gmock.h>
 
@@ -160,6 +161,30 @@ TEST(CompareSchedules, BlamesThePairsWithTheWrongOneAlone) {
     EXPECT_GT(pair.ratio, 1.0);
   }
   EXPECT_EQ(run.verdict(), BackendVerification::Verdict::failed);
+}
+
+// Rows of large models are compared in parts: of some taps, then of others.
+TEST(CompareSchedules, ComesToTheSameInParts) {
+  Workers workers{1};
+  const Model model = make_synthetic(small(Architecture::llama), DType::f32, 1, workers);
+  const auto backend = test::cpu_with_session<WrongInDecode>();
+  const auto session = backend->load(model, {.dtype = DType::f32, .threads = 1});
+  const ErrorModel errors(model, session->arithmetic(), workers);
+  const ref::Reference reference(model, workers);
+  const auto compare = [&](std::optional<std::uint64_t> room) {
+    return compare_schedules(reference, errors, *session, 1, nullptr, room);
+  };
+  const ScheduleResults whole = compare(std::nullopt), parts = compare(200'000);
+  ASSERT_EQ(whole.pairs.size(), parts.pairs.size());
+  for (std::size_t i = 0; i < whole.pairs.size(); ++i) {
+    const ScheduleComparison &a = whole.pairs[i], &b = parts.pairs[i];
+    EXPECT_EQ(std::tie(a.a, a.b, a.bitwise, a.first_tap, a.position),
+              std::tie(b.a, b.b, b.bitwise, b.first_tap, b.position));
+    EXPECT_EQ(std::tie(a.max_difference, a.ratio), std::tie(b.max_difference, b.ratio));
+  }
+  ASSERT_EQ(whole.invariances.size(), parts.invariances.size());
+  for (std::size_t i = 0; i < whole.invariances.size(); ++i)
+    EXPECT_EQ(whole.invariances[i].holds, parts.invariances[i].holds);
 }
 
 // The first result of a forward is a unit in the last place larger, by what the session was asked for.
