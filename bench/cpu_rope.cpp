@@ -26,7 +26,7 @@ RowFormula rotation_formula(const ModelConfig& config, Index rows) {
   const auto rotation = std::make_shared<Rotation>(config.rope);
   rotation->set(positions(rows));
   const Index width = config.head_dim, count = config.num_heads + config.num_kv_heads;
-  const std::vector<double> frequencies = rope_frequencies(config.rope);
+  const std::vector<double> frequencies = stack::rope_frequencies(config.rope);
   const Index half = rotation->half();
   const double rotated = static_cast<double>(2 * half) / static_cast<double>(width);  // share of a head's values
   return {.bytes = 8.0 * rotated,
@@ -55,7 +55,7 @@ RowFormula rotation_formula(const ModelConfig& config, Index rows) {
 class Angles final : public Operator {
  public:
   Angles(const RopeConfig& config, Index rows)
-      : frequencies_(rope_frequencies(config)), positions_(positions(rows)), rotation_(config) {}
+      : frequencies_(stack::rope_frequencies(config)), positions_(positions(rows)), rotation_(config) {}
 
   [[nodiscard]] Work work() const override {
     return {.bytes = 2.0 * sizeof(float) * static_cast<double>(positions_.size() * frequencies_.size()), .flops = 0.0};

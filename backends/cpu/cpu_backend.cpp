@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <fstream>
-#include <initializer_list>
 
 #include <fmt/format.h>
 
@@ -12,6 +11,8 @@
 #include "backends/cpu/probe.h"
 #include "backends/cpu/session.h"
 #include "backends/cpu/threads.h"
+#include "backends/stack/memory.h"
+#include "backends/stack/rope.h"
 #include "core/error.h"
 #include "models/tensor_inventory.h"
 
@@ -42,13 +43,6 @@ std::uint64_t physical_memory() {
 
 int threads_of(const RunConfig& run) { return run.threads == 0 ? all_threads() : run.threads; }
 
-// Sizes come from users and may not fit into an integer.
-std::uint64_t product_of(std::initializer_list<double> factors) {
-  double product = 1.0;
-  for (const double factor : factors) product *= factor;
-  return static_cast<std::uint64_t>(std::min(product, 0x1p62));
-}
-
 // Matrices are multiplied where they stand; vectors are widened.
 std::uint64_t weights_bytes(const ModelConfig& config) {
   const auto in_vectors = [](const std::vector<TensorSpec>& specs) {
@@ -60,16 +54,10 @@ std::uint64_t weights_bytes(const ModelConfig& config) {
   return static_cast<std::uint64_t>(count) * sizeof(float);
 }
 
-std::uint64_t cache_bytes(const ModelConfig& config, DType dtype, const KvLimits& limits) {
-  const paging::PageTable table(limits, true);
-  return product_of({static_cast<double>(table.num_pages()), static_cast<double>(limits.page_size),
-                     static_cast<double>(kv_values_per_token(config)), static_cast<double>(size_bytes(dtype))});
-}
-
 // Rows of a call between its steps.
 std::uint64_t scratch_bytes(const ModelConfig& c, const KvLimits& limits) {
   const Index row = 4 * c.hidden_size + 2 * c.q_width() + 2 * c.kv_width() + 2 * c.intermediate_size;
-  return product_of({static_cast<double>(limits.prefill_chunk_size), static_cast<double>(row), sizeof(float)});
+  return stack::product_of({static_cast<double>(limits.prefill_chunk_size), static_cast<double>(row), sizeof(float)});
 }
 
 // What of an answer does not depend on the model.
@@ -99,18 +87,13 @@ class CpuBackend final : public backends::Backend {
       return Support::no(fmt::format("tensor parallel {}, pipeline parallel {}: the cpu backend holds whole models",
                                      run.tensor_parallel, run.pipeline_parallel));
     }
-    const RopeKind kind = config.rope.kind;
-    if (kind == RopeKind::dynamic || kind == RopeKind::longrope || kind == RopeKind::yarn) {
-      return Support::no(
-          fmt::format("RoPE scaling {}: the cpu backend has default, linear and llama3", mlbench::name(kind)));
-    }
-    return {};
+    return stack::rotates("cpu", config.rope);
   }
 
   [[nodiscard]] MemoryEstimate memory(const ModelConfig& config, const RunConfig& run,
                                       const KvLimits& limits) const override {
     return {.weights_bytes = weights_bytes(config),
-            .cache_bytes = cache_bytes(config, run.dtype, limits),
+            .cache_bytes = stack::cache_bytes(config, run.dtype, limits),
             .scratch_bytes = scratch_bytes(config, limits)};
   }
 

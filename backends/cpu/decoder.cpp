@@ -19,7 +19,7 @@ Heads packed(float* data, Index rows, Index count, Index width) {
 
 Decoder::Decoder(const Model& model, DType stored, int threads)
     : config_(model.config),
-      design_(design_of(config_)),
+      design_(stack::design_of(config_)),
       threads_(threads),
       products_(stored, threads),
       weights_(model, stored, products_),
@@ -130,7 +130,7 @@ void Decoder::add_rows(float* x, const float* y) const {
 
 Decoder::Qkv Decoder::split_fused(float* z) const {
   const Index Hq = config_.num_heads, Hkv = config_.num_kv_heads, d = config_.head_dim;
-  const bool interleaved = design_.qkv == QkvLayout::interleaved;
+  const bool interleaved = design_.qkv == stack::QkvLayout::interleaved;
   Heads q = packed(z, rows_, Hq, d);
   q.row_stride = (Hq + 2 * Hkv) * d;
   q.head_stride = interleaved ? 3 * d : d;
@@ -146,7 +146,7 @@ Decoder::Qkv Decoder::project(const LayerWeights& w, const float* u, const Taps&
   const Index q_width = config_.q_width(), kv_width = config_.kv_width();
   float* q = qkv_.floats(rows_ * (q_width + 2 * kv_width));
   const ProductInput in = products_.input(u, rows_, config_.hidden_size);
-  if (design_.qkv != QkvLayout::separate) {
+  if (design_.qkv != stack::QkvLayout::separate) {
     products_.multiply(in, w.qkv, q);
     taps.rows(Tap::qkv_proj, q, rows_, q_width + 2 * kv_width);
     return split_fused(q);

@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "backends/cpu/attention.h"
-#include "backends/cpu/design.h"
 #include "backends/cpu/model_weights.h"
 #include "backends/cpu/rope.h"
+#include "backends/stack/design.h"
 
 namespace mlbench::cpu {
 
@@ -52,7 +52,7 @@ class Decoder {
   const float* mlp(const LayerWeights& w, const float* u, const Taps& taps);
 
   ModelConfig config_;
-  Design design_;
+  stack::Design design_;
   int threads_;
   Products products_;
   ModelWeights weights_;

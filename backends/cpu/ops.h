@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "backends/stack/design.h"
 #include "models/config.h"
 
 namespace mlbench::cpu {
@@ -14,16 +15,8 @@ struct Norm {
   std::vector<float> bias;    // [width], empty: all 0
 };
 
-enum class NormKind {
-  rms,   // g * x / sqrt(mean(x^2) + eps)
-  layer  // g * (x - mean) / sqrt(var + eps) + b, var about the mean
-};
-
-// The formula and its epsilon, the same everywhere in a model.
-struct NormRule {
-  NormKind kind = NormKind::rms;
-  float eps = 0.0F;
-};
+using stack::NormKind;
+using stack::NormRule;
 
 [[nodiscard]] float sum(const float* x, Index count);
 [[nodiscard]] float dot(const float* a, const float* b, Index count);

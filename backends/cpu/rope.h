@@ -1,21 +1,19 @@
-// Rotary position embedding (arXiv:2104.09864), of kinds default, linear and llama3: value i of a head is paired with
-// value i + D/2, as in Hugging Face's checkpoints.
+// Rotary position embedding (arXiv:2104.09864): value i of a head is paired with value i + D/2, as in Hugging Face's
+// checkpoints.
 #pragma once
 
 #include <vector>
 
 #include "backends/cpu/heads.h"
+#include "backends/stack/rope.h"
 #include "models/config.h"
 
 namespace mlbench::cpu {
 
-// w_i, i in [0, D/2).
-[[nodiscard]] std::vector<double> rope_frequencies(const RopeConfig& config);
-
 // Cosines and sines of the rows of a call: of exact angles, rounded once.
 class Rotation {
  public:
-  explicit Rotation(const RopeConfig& config) : frequencies_(rope_frequencies(config)) {}
+  explicit Rotation(const RopeConfig& config) : frequencies_(stack::rope_frequencies(config)) {}
 
   // Row r of the next call is at positions[r].
   void set(const std::vector<Index>& positions);

@@ -172,7 +172,7 @@ TEST(RopeFrequencies, OfLlama3BlendOnlyBetweenItsBorders) {
   config.rotary_dim = 128;
   config.factor = 8.0;
   config.original_max_positions = 8192;
-  const std::vector<double> w = rope_frequencies(config);  // against the specification's values
+  const std::vector<double> w = stack::rope_frequencies(config);  // against the specification's values
   // A power, a quotient and the blend in float64: some ten roundings, and pow()'s own error times its exponent.
   constexpr double kRelative = 32.0 * 0x1p-53;
   EXPECT_NEAR(w[1], 0.8146172338565447, kRelative * 0.8146172338565447);
@@ -186,10 +186,10 @@ TEST(RopeFrequencies, OfLinearScalingAreDivided) {
   RopeConfig config;
   config.kind = RopeKind::plain;
   config.rotary_dim = 32;
-  const std::vector<double> plain = rope_frequencies(config);
+  const std::vector<double> plain = stack::rope_frequencies(config);
   config.kind = RopeKind::linear;
   config.factor = 4.0;
-  const std::vector<double> scaled = rope_frequencies(config);
+  const std::vector<double> scaled = stack::rope_frequencies(config);
   for (std::size_t i = 0; i < plain.size(); ++i) EXPECT_EQ(scaled[i], plain[i] / 4.0);
 }
 

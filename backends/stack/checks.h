@@ -7,7 +7,7 @@
 
 #include "backends/backend.h"
 
-namespace mlbench::cpu {
+namespace mlbench::stack {
 
 // A view of float32 values of this shape.
 void require_shape(std::string_view where, const ConstTensorView& view, const Shape& shape);
@@ -16,4 +16,4 @@ void require_rows(backends::Method method, const ConstTensorView& x, Index rows,
 void require_logit_positions(std::string_view where, std::span<const std::int32_t> positions, Index rows);
 void require_tokens(std::span<const std::int32_t> ids, Index vocab_size);
 
-}  // namespace mlbench::cpu
+}  // namespace mlbench::stack

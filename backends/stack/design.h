@@ -1,10 +1,20 @@
-// How an architecture is put together (spec architectures.md, sections 4 to 8): what the one decoder asks.
+// How an architecture is put together (spec architectures.md, sections 4 to 8): what every decoder of ours asks.
 #pragma once
 
-#include "backends/cpu/ops.h"
 #include "models/config.h"
 
-namespace mlbench::cpu {
+namespace mlbench::stack {
+
+enum class NormKind {
+  rms,   // g * x / sqrt(mean(x^2) + eps)
+  layer  // g * (x - mean) / sqrt(var + eps) + b, var about the mean
+};
+
+// The formula and its epsilon, the same everywhere in a model.
+struct NormRule {
+  NormKind kind = NormKind::rms;
+  float eps = 0.0F;
+};
 
 enum class QkvLayout {
   separate,     // three projections
@@ -23,4 +33,4 @@ struct Design {
 
 [[nodiscard]] Design design_of(const ModelConfig& config);
 
-}  // namespace mlbench::cpu
+}  // namespace mlbench::stack

@@ -1,10 +1,10 @@
-#include "backends/cpu/checks.h"
+#include "backends/stack/checks.h"
 
 #include <fmt/format.h>
 
 #include "core/error.h"
 
-namespace mlbench::cpu {
+namespace mlbench::stack {
 namespace {
 
 using backends::Method;
@@ -62,4 +62,4 @@ void require_tokens(std::span<const std::int32_t> ids, Index vocab_size) {
   }
 }
 
-}  // namespace mlbench::cpu
+}  // namespace mlbench::stack

@@ -1,8 +1,8 @@
-#include "backends/cpu/design.h"
+#include "backends/stack/design.h"
 
 #include <cmath>
 
-namespace mlbench::cpu {
+namespace mlbench::stack {
 
 Design design_of(const ModelConfig& config) {
   const bool bigcode = config.architecture == Architecture::gpt_bigcode;
@@ -19,4 +19,4 @@ Design design_of(const ModelConfig& config) {
   return design;
 }
 
-}  // namespace mlbench::cpu
+}  // namespace mlbench::stack

@@ -1,0 +1,107 @@
+#include "backends/stack/paged_cache.h"
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+
+namespace mlbench::stack {
+
+KvShape kv_shape(const ModelConfig& config, DType dtype) {
+  return {.layers = config.num_layers, .heads = config.num_kv_heads, .width = config.head_dim, .dtype = dtype};
+}
+
+PagedCache::PagedCache(const KvShape& shape, const KvLimits& limits)
+    : shape_(shape), page_size_(limits.page_size), table_(limits, true) {}
+
+void PagedCache::add_sequence(SeqId id) { table_.add_sequence(id); }
+void PagedCache::remove_sequence(SeqId id) { table_.remove_sequence(id); }
+
+void PagedCache::fork_sequence(SeqId parent, SeqId child, Index pos) { copy(table_.fork_sequence(parent, child, pos)); }
+
+void PagedCache::popn(SeqId id, Index count) { copy(table_.popn(id, count)); }
+
+void PagedCache::enable_sliding_window_for_seq(SeqId id, Index window, Index sink) {
+  table_.enable_sliding_window(id, window, sink);
+}
+
+void PagedCache::begin_forward(std::span<const SeqId> ids, std::span<const Index> lengths,
+                               const std::optional<std::vector<Index>>& tree_parents) {
+  plan_ = table_.begin_forward(ids, lengths, tree_parents);
+  for (const paging::PlannedSequence& sequence : plan_->sequences) make_pages(sequence.layout.pages);
+}
+
+void PagedCache::end_forward() {
+  table_.end_forward();
+  plan_.reset();
+}
+
+void PagedCache::commit_accepted_token_tree_nodes(std::span<const SeqId> ids, std::span<const Index> leaves) {
+  for (const auto& [from, to] : table_.commit_trees(ids, leaves)) copy_slots(from, to, 1);
+}
+
+const paging::ForwardPlan& PagedCache::plan() const {
+  if (!plan_) throw request_error("kv.state", "there is no forward between begin_forward and end_forward");
+  return *plan_;
+}
+
+Index PagedCache::slot(Index row) const {
+  const paging::PlannedRow& planned = plan().rows[static_cast<std::size_t>(row)];
+  return plan().sequences[static_cast<std::size_t>(planned.sequence)].layout.slot(planned.entry);
+}
+
+std::vector<std::int32_t> PagedCache::get_query_positions() const {
+  std::vector<std::int32_t> positions;
+  for (const paging::PlannedRow& row : plan().rows) positions.push_back(static_cast<std::int32_t>(row.position));
+  return positions;
+}
+
+void PagedCache::clear() {
+  table_.clear();
+  plan_.reset();
+}
+
+void PagedCache::copy(const std::optional<paging::PageCopy>& copy) {
+  if (!copy) return;
+  const Index to[] = {copy->to};
+  make_pages(to);
+  copy_slots(copy->from * page_size_, copy->to * page_size_, copy->count);
+}
+
+std::vector<Index> PagedCache::slots_of(SeqId id, Index begin, Index end) const {
+  const paging::Layout layout = table_.layout(id);
+  std::vector<Index> slots;
+  for (Index entry = begin; entry < end; ++entry) slots.push_back(layout.slot(entry));
+  return slots;
+}
+
+void PagedCache::check_entries(const char* operation, SeqId id, Index begin, Index end, const ConstTensorView& keys,
+                               const ConstTensorView& values) const {
+  if (plan_) {
+    throw request_error("kv.state", fmt::format("{}: not between begin_forward and end_forward", operation));
+  }
+  const Index length = table_.sequence_length(id);
+  if (begin < 0 || end <= begin || end > length) {
+    throw request_error("kv.bad_argument", fmt::format("{}: entries [{}, {}) of sequence {}, which has {}", operation,
+                                                       begin, end, id, length));
+  }
+  const Shape expected = {shape_.layers, end - begin, shape_.heads, shape_.width};
+  for (const ConstTensorView* view : {&keys, &values}) {
+    if (view->shape == expected && view->dtype == shape_.dtype) continue;
+    throw request_error("input.shape", fmt::format("{}: expected {} {}, got {} {}", operation, name(shape_.dtype),
+                                                   to_string(expected), name(view->dtype), to_string(view->shape)));
+  }
+}
+
+void PagedCache::debug_get_kv(SeqId id, Index begin, Index end, const TensorView& keys,
+                              const TensorView& values) const {
+  check_entries("debug_get_kv", id, begin, end, keys, values);
+  read_entries(slots_of(id, begin, end), keys.data, values.data);
+}
+
+void PagedCache::debug_set_kv(SeqId id, Index begin, const ConstTensorView& keys, const ConstTensorView& values) {
+  const Index count = keys.shape.size() == 4 ? keys.shape[1] : 0;
+  check_entries("debug_set_kv", id, begin, begin + count, keys, values);
+  write_entries(slots_of(id, begin, begin + count), keys.data, values.data);
+}
+
+}  // namespace mlbench::stack
