@@ -39,6 +39,10 @@ struct Support {
   explicit operator bool() const { return ok; }
 };
 
+// The id of a device that is none: kernels of another processor, executed on this one, to be checked. Of speed nothing
+// follows, and nothing is measured on it.
+inline constexpr std::string_view kHostExecutor = "host";
+
 struct DeviceInfo {
   std::string id;                  // as typed after --device
   std::string description;         // "AMD EPYC 9754, 2 threads, avx512_bf16"
@@ -46,7 +50,7 @@ struct DeviceInfo {
 };
 
 // Under what a model is loaded.
-struct RunConfig {  // NOLINT(clang-analyzer-optin.performance.Padding): as people name them
+struct RunConfig {           // NOLINT(clang-analyzer-optin.performance.Padding): as people name them
   DType dtype = DType::f32;  // storage of weights and cache; the session declares the rest
   std::string device;        // an id of devices(); empty: the backend's choice
   int threads = 0;           // of the host, for backends that compute there; 0: the backend's choice

@@ -14,11 +14,15 @@ namespace mlbench::backends {
 struct Entry {
   std::string_view name;
   std::string_view summary;            // one line for listings
-  std::unique_ptr<Backend> (*make)();  // null: known, but not part of this build
-  std::string_view missing;            // then: what it would take
+  std::unique_ptr<Backend> (*make)();  // null: in a library of its own, or not part of this build
+  std::string_view library;            // the library's file, which stands with the program; empty: none
+  std::string_view missing;            // with neither: what it would take
 };
 
 // The reference is not among them: it is the truth, and harness/ shows it as a backend.
 [[nodiscard]] std::span<const Entry> built_in();
+
+// Where a library of the program may stand, best first: beside it, in lib/ beside it, in ../lib/mlbench.
+[[nodiscard]] std::vector<std::string> library_places(std::string_view file);
 
 }  // namespace mlbench::backends

@@ -1,9 +1,12 @@
 #include "cli/backends.h"
 
+#include <filesystem>
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include "backends/plugin/description.h"
 #include "backends/registry.h"
 #include "core/error.h"
 #include "core/near_names.h"
@@ -18,8 +21,25 @@ Error unavailable(const std::string& message) { return Error(ErrorKind::unavaila
 
 BackendChoice choice_of(std::string_view name, std::string_view summary, const backends::Backend& backend) {
   BackendChoice choice{std::string(name), std::string(summary), "", backend.version(), backend.devices()};
-  if (choice.devices.empty()) choice.missing = backend.why_none();
+  if (!plugin::has_device(choice.devices)) choice.missing = backend.why_none();
   return choice;
+}
+
+// The library of an entry that has one.
+std::unique_ptr<backends::Backend> open_library_of(const backends::Entry& entry, const plugin::OpenOptions& options) {
+  const std::vector<std::string> places = backends::library_places(entry.library);
+  for (const std::string& place : places) {
+    if (std::filesystem::exists(place)) return plugin::open_plugin(place, options);
+  }
+  throw unavailable(fmt::format("backend {}: there is no {}", entry.name, fmt::join(places, ", ")));
+}
+
+BackendChoice choice_in_library(const backends::Entry& entry) {
+  try {
+    return choice_of(entry.name, entry.summary, *open_library_of(entry, {}));
+  } catch (const Error& error) {
+    return {std::string(entry.name), std::string(entry.summary), error.message(), "", {}};
+  }
 }
 
 std::vector<std::string> known_names() {
@@ -41,6 +61,8 @@ std::vector<BackendChoice> known_backends() {
   for (const backends::Entry& entry : backends::built_in()) {
     if (entry.make != nullptr) {
       choices.push_back(choice_of(entry.name, entry.summary, *entry.make()));
+    } else if (!entry.library.empty()) {
+      choices.push_back(choice_in_library(entry));
     } else {
       choices.push_back({std::string(entry.name),
                          std::string(entry.summary),
@@ -99,6 +121,7 @@ std::unique_ptr<backends::Backend> make_backend(const std::string& name, const P
   }
   for (const backends::Entry& entry : backends::built_in()) {
     if (entry.name != name) continue;
+    if (!entry.library.empty()) return open_library_of(entry, options.get());
     if (entry.make == nullptr) {
       throw unavailable(
           fmt::format("backend {} is not part of this build: it was built without {}", name, entry.missing));

@@ -108,6 +108,13 @@ std::vector<ModelOptions> SweepOptions::models() const {
 
 PlannedSweep plan_sweep(const SweepOptions& options, const backends::Backend& backend, const std::string& device,
                         int threads) {
+  if (device == backends::kHostExecutor) {
+    throw request_error(
+        "bench.host_executor",
+        fmt::format("--device {}: kernels are executed on this machine's processor to be checked, their "
+                    "speed is that of no device; bench takes those of mlbench list devices but this",
+                    device));
+  }
   PlannedSweep out;
   out.models = options.models();
   const Axes axes = options.axes();

@@ -46,6 +46,9 @@ constexpr Code kRequests[] = {
     {"sweep.format", "2", "A sweep file is wrong.",
      "It is no JSON, names an axis that there is not, or has a value that an axis cannot take.",
      "Compare with bench/sweeps/smoke.json; the message names the place."},
+    {"bench.host_executor", "2", "The host executor is not measured.",
+     "It runs a GPU backend's kernels on the processor to check them; their speed says nothing about any device.",
+     "Name a device of mlbench list devices, or verify with it."},
     {"bench.resume", "2", "An earlier benchmark result cannot be gone on with.",
      "It was measured with other settings, on another machine or with another build.",
      "Give the options that it was made with, or measure anew."},
@@ -217,7 +220,7 @@ constexpr Code kFindings[] = {
 constexpr Code kMachine[] = {
     {"file.unwritable", "4", "An output could not be written; what was there before still is.",
      "The folder is missing or may not be written to, or the disk is full.", "Name a place that can be written to."},
-    {"memory.exceeded", "2 or 4", "The memory does not suffice.",
+    {"memory.exceeded", "2, 3 or 4", "The memory does not suffice.",
      "Estimated before anything is loaded: 2. When the system refuses memory during the run: 4.",
      "Take a smaller model, a shorter prompt, or a machine with more memory."},
     {"threads", "4", "The system refuses as many threads as were asked for.", "A limit on processes is set.",

@@ -87,9 +87,17 @@ TEST(Usage, UnknownNamesShowNearOnes) {
 }
 
 TEST(Usage, ABackendThatIsNotBuiltIsUnavailable) {
-  for (const std::string backend : {"cuda", "rocm"}) {
-    expect_error({"verify", "--arch", "olmo", "--backend", backend}, 3, "backend " + backend + " is not part of this");
-  }
+  expect_error({"verify", "--arch", "olmo", "--backend", "rocm"}, 3, "backend rocm is not part of this");
+}
+
+TEST(Usage, ADeviceThatIsNotThereIsUnavailableAndTheHostIsNamed) {
+  const Outcome outcome = run_program({"verify", "--arch", "olmo", "--backend", "cuda", "--device", "cuda:99"});
+  EXPECT_EQ(outcome.exit_code, 3);
+  EXPECT_THAT(outcome.out, AllOf(HasSubstr("unsupported: model: "), HasSubstr("host")));
+}
+
+TEST(Usage, TheHostExecutorIsNotMeasured) {
+  expect_error({"bench", "--arch", "olmo", "--backend", "cuda", "--device", "host"}, 2, "bench.host_executor");
 }
 
 TEST(Usage, WhatABackendDoesNotSupportIsToldWithTheReason) {

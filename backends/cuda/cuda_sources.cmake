@@ -1,0 +1,22 @@
+# CUDA as a device of backends/gpu, where cmake/cuda.cmake has found the toolkit: kernels and the runtime around them.
+# mlbench_flags is for the host's compiler alone: of nvcc's intermediate code it would complain.
+add_library(mlbench_cuda_kernels OBJECT cuda_kernels.cu)
+target_include_directories(mlbench_cuda_kernels PRIVATE ${PROJECT_SOURCE_DIR})
+set_target_properties(mlbench_cuda_kernels PROPERTIES POSITION_INDEPENDENT_CODE ON CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON)
+target_compile_options(mlbench_cuda_kernels PRIVATE --expt-relaxed-constexpr -Xcompiler=-Wall,-Wextra)
+# fmt takes nvcc for a compiler of C++11 and then contradicts itself; and nvcc cannot check format strings.
+target_compile_definitions(mlbench_cuda_kernels PRIVATE FMT_USE_CONSTEXPR=1 FMT_CONSTEVAL= FMT_USE_CONSTEVAL=0)
+target_link_libraries(mlbench_cuda_kernels PRIVATE fmt::fmt)
+
+# CUDA's own runtime is linked in: a program and a library that it opens may each have one.
+mlbench_room(cuda_runtime
+  SOURCES cublas_library.cpp cublas_product.cpp cuda_devices.cpp cuda_error.cpp cuda_runtime.cpp $<TARGET_OBJECTS:mlbench_cuda_kernels>
+  LINKS mlbench::backends
+  PRIVATE_LINKS fmt::fmt CUDA::cudart_static ${CMAKE_DL_LIBS})
+set_target_properties(mlbench_cuda_runtime PROPERTIES POSITION_INDEPENDENT_CODE ON)
+
+# cuBLASLt is opened when a device is used, so that what links this also loads where there is no CUDA. It is looked for
+# where the toolkit stands, and where else the program or library says. RPATH, not RUNPATH: it counts for what the
+# library itself needs, too.
+target_link_options(mlbench_cuda_runtime INTERFACE
+  "LINKER:--disable-new-dtags" "LINKER:-rpath,/usr/local/cuda/lib64:${CUDAToolkit_LIBRARY_DIR}")

@@ -1,0 +1,264 @@
+// Attention of prompts by products of small tiles, for bf16 and f16 with warps of 32: attention_tiles.h's second
+// kernel.
+//
+// As its first, but queries are rounded to the cache's type before they meet keys, and weights before they meet values:
+// what a session declares as attention_inputs. Scores are scaled after the product, in float32, and weights are summed
+// before they are rounded. d is a multiple of 16. Products are exact; sums are float32 as the tensor cores make them
+// (16 terms at a time with CUDA, truncated; one by one on the host).
+//
+// A block owns a tile and a query head, each of its 4 warps 16 rows: their queries, scores and sums are spread over the
+// warp as tile_product.h says, so that a lane has parts of two rows, `row` and `row` + 8, and the four lanes of a row
+// share what they know of it. Keys and values pass through shared memory, 64 entries at a time, 32 where they are wider
+// than 128: up to 35 KiB.
+#pragma once
+
+#include "backends/gpu/kernels/attention_common.h"
+#include "backends/gpu/kernels/tile_product.h"
+
+namespace mlbench::gpu::MLBENCH_GPU_TARGET {
+
+// Whether prompts are taken by products of tiles: queries and probabilities are rounded to the storage type then.
+template <int W>
+[[nodiscard]] constexpr bool tile_products_take(DType stored, Index width) {
+  return kHasTileProducts<W> && (stored == DType::bf16 || stored == DType::f16) && width % 16 == 0 &&
+         width <= kMostWidth;
+}
+
+inline constexpr int kProductThreads = 128, kWarpRows = 16;
+static_assert(kTileRows == kProductThreads / 32 * kWarpRows);
+
+// What a lane keeps of its two rows; Steps: the most 16 columns of a head; Entries: that are taken together. `sum` is
+// of the weights that it has alone.
+template <class T, int Steps, int Entries>
+struct LaneRows {
+  Values<LeftTile<T>, Steps> queries;
+  Values<SumTile, Entries / 8> scores;
+  Values<SumTile, 2 * Steps> sums = {};
+  int seen[2] = {};  // entries; 0 for rows that the tile does not have
+  float largest[2] = {-INFINITY, -INFINITY}, sum[2] = {};
+};
+
+// Keys or values: rows are an odd number of packs apart, see PartLayout.
+template <int Steps>
+inline constexpr int kPanelPitch = (2 * Steps + 1) * 8;
+template <class T, int Steps, int Entries>
+using EntryPanel = Values<Pack<T, 8>, (2 * Steps + 1) * Entries>;
+
+template <class T>
+GPU_DEVICE Pair query_pair(const float* q, bool there) {
+  if (!there) return 0;
+  const Pack<float, 2> values = load_pack<float, 2>(q);
+  return rounded_pair<T>(values[0], values[1]);
+}
+
+template <int W, class T, int Steps, int Entries>
+GPU_DEVICE void load_rows(const AttentionCall& call, const RowTile& tile, LaneRows<T, Steps, Entries>& rows) {
+  const Index width = call.cache.width, stride = call.heads * width;
+  const int row = warp<W>() * kWarpRows + lane<W>() / 4;
+  const float* q = call.q + (tile.first + row) * stride + block_place().y * width + lane<W>() % 4 * 2;
+  for (int i = 0; i < 2; ++i) {
+    rows.seen[i] = row + 8 * i < tile.count ? call.visible.prefix[tile.first + row + 8 * i] : 0;
+  }
+  GPU_UNROLL
+  for (int s = 0; s < Steps; ++s) {
+    for (int i = 0; i < 4; ++i) {
+      const bool there = s * 16 < width && row + i % 2 * 8 < tile.count;
+      rows.queries[s].pairs[i] = query_pair<T>(q + i % 2 * 8 * stride + s * 16 + i / 2 * 8, there);
+    }
+  }
+}
+
+// Where the keys of entries [begin, begin + Entries) stand, up to `end`.
+template <int Entries>
+GPU_DEVICE void find_entries(const HeadEntries& entries, int begin, int end, Index* offsets) {
+  const int e = thread_place().x;
+  if (e < Entries && begin + e < end) offsets[e] = key_offset(entries, begin + e);
+}
+
+// Keys and values of entries to shared memory; entries from `count` on are zeros.
+template <class T, int Steps, int Entries>
+GPU_DEVICE void stage_panels(const T* cache, const HeadEntries& entries, const Index* offsets, int count, T* keys,
+                             T* values) {
+  const int packs = entries.width / 8, at_once = kProductThreads / packs;
+  const int pack = thread_place().x % packs, first = thread_place().x / packs;
+  if (first >= at_once) return;
+  for (int e = first; e < Entries; e += at_once) {
+    Pack<T, 8> key = {}, value = {};
+    if (e < count) {
+      key = load_pack<T, 8>(cache + offsets[e] + pack * 8);
+      value = load_pack<T, 8>(cache + offsets[e] + entries.to_values + pack * 8);
+    }
+    store_pack<T, 8>(keys + e * kPanelPitch<Steps> + pack * 8, key);
+    store_pack<T, 8>(values + e * kPanelPitch<Steps> + pack * 8, value);
+  }
+}
+
+template <int W, class T, int Steps, int Entries>
+GPU_DEVICE void score_panel(const T* keys, int steps, LaneRows<T, Steps, Entries>& rows) {
+  constexpr int kPitch = kPanelPitch<Steps>;
+  GPU_UNROLL
+  for (int n = 0; n < Entries / 8; ++n) {
+    rows.scores[n] = {};
+    GPU_UNROLL
+    for (int s = 0; s < Steps; ++s) {
+      if (s >= steps) break;
+      add_product<W>(rows.scores[n], rows.queries[s], right_tile_of_rows<W>(keys + n * 8 * kPitch + s * 16, kPitch));
+    }
+  }
+}
+
+// Scores become weights; what was summed before is scaled to the new maximum.
+template <int W, class T, int Steps, int Entries>
+GPU_DEVICE void raise_panel(float scale, int begin, LaneRows<T, Steps, Entries>& rows) {
+  GPU_UNROLL
+  for (int i = 0; i < 2; ++i) {
+    const int seen = rows.seen[i] - begin - lane<W>() % 4 * 2;
+    float largest = rows.largest[i];
+    GPU_UNROLL
+    for (int n = 0; n < Entries / 8; ++n) {
+      for (int j = 0; j < 2; ++j) {
+        float& score = rows.scores[n].values[2 * i + j];
+        score = n * 8 + j < seen ? scale * score : -INFINITY;
+        largest = gpu_max(largest, score);
+      }
+    }
+    for (int mask = 1; mask < 4; mask *= 2) largest = gpu_max(largest, shuffle_xor<W>(largest, mask));
+    const float base = base_of(largest), factor = gpu_exp(rows.largest[i] - base);
+    rows.largest[i] = largest;
+    rows.sum[i] *= factor;
+    GPU_UNROLL
+    for (int n = 0; n < Entries / 8; ++n) {
+      for (int j = 0; j < 2; ++j) {
+        float& weight = rows.scores[n].values[2 * i + j];
+        weight = gpu_exp(weight - base);
+        rows.sum[i] += weight;
+      }
+    }
+    GPU_UNROLL
+    for (int c = 0; c < 2 * Steps; ++c) {
+      for (int j = 0; j < 2; ++j) rows.sums[c].values[2 * i + j] *= factor;
+    }
+  }
+}
+
+// Whether a pair holds values that are infinite or no numbers.
+template <class T>
+GPU_DEVICE bool all_finite(Pair pair) {
+  return finite_pair<T>(pair) == pair;
+}
+
+// Values that the products have left out, to the rows that see their entry: infinities, or no numbers, whatever the
+// weight.
+template <int W, class T, int Steps, int Entries>
+GPU_DEVICE void add_infinite(const T* values, int begin, int width, LaneRows<T, Steps, Entries>& rows) {
+  constexpr int kPitch = kPanelPitch<Steps>;
+  for (int e = 0; e < Entries; ++e) {
+    GPU_UNROLL
+    for (int c = 0; c < 2 * Steps; ++c) {
+      if (c * 8 >= width) break;
+      for (int j = 0; j < 2; ++j) {
+        const T value = values[e * kPitch + c * 8 + lane<W>() % 4 * 2 + j];
+        if (all_finite<T>(value.bits)) continue;
+        for (int i = 0; i < 2; ++i) {
+          if (begin + e < rows.seen[i]) rows.sums[c].values[2 * i + j] += to_float(value);
+        }
+      }
+    }
+  }
+}
+
+// sums += weights values. Masked: rows see different entries, and 0 times infinity is no number.
+template <int W, bool masked, class T, int Steps, int Entries>
+GPU_DEVICE void add_panel(const T* values, int begin, int width, LaneRows<T, Steps, Entries>& rows) {
+  constexpr int kPitch = kPanelPitch<Steps>;
+  bool finite = true;
+  GPU_UNROLL
+  for (int e = 0; e < Entries / 16; ++e) {
+    const LeftTile<T> weights = left_tile<T>(rows.scores[2 * e], rows.scores[2 * e + 1]);
+    GPU_UNROLL
+    for (int c = 0; c < 2 * Steps; ++c) {
+      if (c * 8 >= width) break;
+      RightTile<T> right = right_tile<W>(values + e * 16 * kPitch + c * 8, kPitch);
+      for (int i = 0; masked && i < 2; ++i) {
+        finite = finite && all_finite<T>(right.pairs[i]);
+        right.pairs[i] = finite_pair<T>(right.pairs[i]);
+      }
+      add_product<W>(rows.sums[c], weights, right);
+    }
+  }
+  if (masked && ballot<W>(!finite) != 0) add_infinite<W>(values, begin, width, rows);
+}
+
+template <int W, class T, int Steps, int Entries>
+GPU_DEVICE void put_rows(const AttentionCall& call, const RowTile& tile, LaneRows<T, Steps, Entries>& rows) {
+  const Index width = call.cache.width;
+  T* stored = static_cast<T*>(call.context_stored);
+  GPU_UNROLL
+  for (int i = 0; i < 2; ++i) {
+    for (int mask = 1; mask < 4; mask *= 2) rows.sum[i] += shuffle_xor<W>(rows.sum[i], mask);
+    const int row = warp<W>() * kWarpRows + lane<W>() / 4 + 8 * i;
+    if (row >= tile.count) continue;
+    const Index offset = ((tile.first + row) * call.heads + block_place().y) * width + lane<W>() % 4 * 2;
+    GPU_UNROLL
+    for (int c = 0; c < 2 * Steps; ++c) {
+      if (c * 8 >= width) break;
+      Pack<float, 2> out;
+      for (int j = 0; j < 2; ++j) out[j] = rows.sums[c].values[2 * i + j] / rows.sum[i];
+      if (call.context != nullptr) store_pack<float, 2>(call.context + offset + c * 8, out);
+      if (stored != nullptr) store_floats<2>(stored + offset + c * 8, out);
+    }
+  }
+}
+
+template <int W, DType type, int Steps, int Entries>
+GPU_KERNEL void attend_tile_by_products(TiledAttentionCall call) {
+  using T = typename Stored<type>::type;
+  using Panel = EntryPanel<T, Steps, Entries>;
+  GPU_SHARED(Panel, key_panel, [1]);
+  GPU_SHARED(Panel, value_panel, [1]);
+  GPU_SHARED(Index, offsets, [64]);
+  T *keys = reinterpret_cast<T*>(key_panel), *values = reinterpret_cast<T*>(value_panel);
+  const AttentionCall& attention = call.attention;
+  const RowTile tile = call.tiles[call.count - 1 - block_place().x];  // later rows of a prompt, with more to do, first
+  const HeadEntries entries = head_entries(attention, attention.visible.sequence[tile.first],
+                                           block_place().y / (attention.heads / attention.cache.heads));
+  const TilePrefixes prefixes = tile_prefixes(attention.visible, tile);
+  const T* cache = static_cast<const T*>(attention.cache.data);
+
+  LaneRows<T, Steps, Entries> rows;
+  load_rows<W>(attention, tile, rows);
+  int own_longest = rows.seen[0] > rows.seen[1] ? rows.seen[0] : rows.seen[1];
+  for (int mask = 4; mask < W; mask *= 2) {
+    const int other = shuffle_xor<W>(own_longest, mask);
+    own_longest = other > own_longest ? other : own_longest;
+  }
+  find_entries<Entries>(entries, 0, prefixes.longest, offsets);
+  for (int begin = 0; begin < prefixes.longest; begin += Entries) {
+    barrier();
+    const int count = prefixes.longest - begin < Entries ? prefixes.longest - begin : Entries;
+    stage_panels<T, Steps, Entries>(cache, entries, offsets, count, keys, values);
+    barrier();
+    find_entries<Entries>(entries, begin + Entries, prefixes.longest, offsets);
+    if (begin >= own_longest) continue;
+    score_panel<W>(keys, entries.width / 16, rows);
+    raise_panel<W>(attention.scale, begin, rows);
+    if (begin + Entries > prefixes.shortest) {
+      add_panel<W, true>(values, begin, entries.width, rows);
+    } else {
+      add_panel<W, false>(values, begin, entries.width, rows);
+    }
+  }
+  put_rows<W>(attention, tile, rows);
+}
+
+template <int W, DType type>
+void launch_tile_products(Stream& stream, const TiledAttentionCall& call) {
+  const Place grid{static_cast<int>(call.count), static_cast<int>(call.attention.heads), 1};
+  const Index width = call.attention.cache.width;
+  const auto kernel = width <= 64    ? attend_tile_by_products<W, type, 4, 64>
+                      : width <= 128 ? attend_tile_by_products<W, type, 8, 64>
+                                     : attend_tile_by_products<W, type, 16, 32>;
+  launch(kernel, grid, Place{kProductThreads, 1, 1}, 0, stream, call);
+}
+
+}  // namespace mlbench::gpu::MLBENCH_GPU_TARGET

@@ -1,0 +1,38 @@
+// All kernels behind the interface, of one target and one width of its warps.
+#pragma once
+
+#include "backends/gpu/kernels.h"
+#include "backends/gpu/kernels/activations.h"
+#include "backends/gpu/kernels/attention_rows.h"
+#include "backends/gpu/kernels/attention_tiles.h"
+#include "backends/gpu/kernels/embedding.h"
+#include "backends/gpu/kernels/norms.h"
+#include "backends/gpu/kernels/pages.h"
+#include "backends/gpu/kernels/qkv.h"
+#include "backends/gpu/kernels/rows.h"
+
+namespace mlbench::gpu::MLBENCH_GPU_TARGET {
+
+template <int W>
+class LaunchedKernels final : public Kernels {
+ public:
+  void embed(Stream& stream, const EmbedCall& call) override { launch_embed<W>(stream, call); }
+  void add_positions(Stream& stream, const AddPositionsCall& call) override { launch_add_positions<W>(stream, call); }
+  void normalize(Stream& stream, const NormCall& call) override { launch_normalize<W>(stream, call); }
+  void add_bias(Stream& stream, const BiasCall& call) override { launch_add_bias<W>(stream, call); }
+  void rotate_and_append(Stream& stream, const QkvCall& call) override { launch_rotate_and_append<W>(stream, call); }
+  void attend_tiles(Stream& stream, const TiledAttentionCall& call) override { launch_attend_tiles<W>(stream, call); }
+  void attend_rows(Stream& stream, const SplitAttentionCall& call) override { launch_attend_rows<W>(stream, call); }
+  void activate(Stream& stream, const ActivationCall& call) override { launch_activate<W>(stream, call); }
+  void gather_rows(Stream& stream, const GatherRowsCall& call) override { launch_gather_rows<W>(stream, call); }
+  void widen(Stream& stream, const WidenCall& call) override { launch_widen<W>(stream, call); }
+  void copy_slots(Stream& stream, const CopySlotsCall& call) override { launch_copy_slots<W>(stream, call); }
+  void export_entries(Stream& stream, const EntriesCall& call) override { launch_export_entries<W>(stream, call); }
+  void import_entries(Stream& stream, const EntriesCall& call) override { launch_import_entries<W>(stream, call); }
+
+  [[nodiscard]] bool rounds_attention_inputs(DType stored, Index width) const override {
+    return tile_products_take<W>(stored, width);
+  }
+};
+
+}  // namespace mlbench::gpu::MLBENCH_GPU_TARGET

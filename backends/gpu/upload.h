@@ -1,0 +1,42 @@
+// Weights on their way to a device: one buffer is filled from the model, page by page of a mapped file, while another
+// is copied.
+#pragma once
+
+#include <span>
+
+#include "backends/gpu/pinned.h"
+#include "models/weights.h"
+
+namespace mlbench::gpu {
+
+class Upload {
+ public:
+  Upload(Runtime& runtime, Stream& stream, DType stored);
+
+  // Matrices of the same width below each other, in the storage type.
+  [[nodiscard]] Memory matrix(std::span<const WeightView> parts, std::string_view what);
+  // Vectors one after another, float32, of values rounded to the storage type.
+  [[nodiscard]] Memory vector(std::span<const WeightView> parts, std::string_view what);
+  // Returns when everything is there.
+  void finish();
+
+ private:
+  static constexpr std::uint64_t kBufferBytes = std::uint64_t{8} << 20U;
+  struct Buffer {
+    Pinned memory;
+    std::unique_ptr<Event> copied;
+    bool in_use = false;
+  };
+
+  // A buffer that is not being copied from, of at least `bytes`.
+  Buffer& next(std::uint64_t bytes);
+  void send(Buffer& buffer, std::byte* to, std::uint64_t bytes);
+
+  Runtime& runtime_;
+  Stream& stream_;
+  DType stored_;
+  Buffer buffers_[2];
+  std::size_t turn_ = 0;
+};
+
+}  // namespace mlbench::gpu
