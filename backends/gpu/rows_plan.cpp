@@ -85,7 +85,7 @@ void RowsPlan::fill(const paging::ForwardPlan& plan, std::int32_t* tables) const
     tables[sequence_ + r] = narrow(row.sequence);
     tables[prefix_ + r] = narrow(row.prefix + join);
     tables[path_begin_ + r] = path;
-    for (std::size_t i = static_cast<std::size_t>(join); i < row.path.size(); ++i)
+    for (auto i = static_cast<std::size_t>(join); i < row.path.size(); ++i)
       tables[paths_ + path++] = narrow(row.path[i]);
   }
   tables[path_begin_ + rows_] = path;

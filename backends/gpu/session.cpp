@@ -109,7 +109,7 @@ void Session::run_stack(backends::TapSink* taps) {
 }
 
 void Session::write_logits(const stack::RowChoice& rows, std::byte* out, backends::TapSink* sink) {
-  if (rows.count == 0) return;
+  if (rows.count == 0) return stream_->synchronize();  // what was copied from may be written again
   copy_inputs();
   Taps taps(sink, *runtime_, *stream_);
   const std::int32_t* chosen = nullptr;

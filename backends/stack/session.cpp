@@ -18,8 +18,8 @@ Index rows_of(const ConstTensorView& matrix) { return matrix.shape.empty() ? 0 :
 
 }  // namespace
 
-Session::Session(std::string backend, const ModelConfig& config, DType dtype)
-    : backend_(std::move(backend)), config_(config), dtype_(dtype) {}
+Session::Session(std::string backend, ModelConfig config, DType dtype)
+    : backend_(std::move(backend)), config_(std::move(config)), dtype_(dtype) {}
 
 Support Session::gives(Tap tap) const {
   for (const TapSpec& spec : tap_specs(config_)) {

@@ -32,8 +32,8 @@ class Session : public backends::Session {
                 backends::TapSink* taps) final;
 
  protected:
-  // `backend`: its name, for messages. `model` must outlive the session.
-  Session(std::string backend, const ModelConfig& config, DType dtype);
+  // `backend`: its name, for messages.
+  Session(std::string backend, ModelConfig config, DType dtype);
 
   [[nodiscard]] const ModelConfig& config() const { return config_; }
   [[nodiscard]] DType dtype() const { return dtype_; }
