@@ -253,7 +253,7 @@ BackendVerification verification_of(const Model& model, const backends::Backend&
   out.model = model.origin;
   out.architecture = name(model.config.architecture);
   out.backend = backend.name();
-  out.version = backend.version();
+  out.version = run.device == backends::kHostExecutor ? "host executor" : backend.version();
   out.device = run.device;
   out.dtype = name(run.dtype);
   out.warnings = model.warnings;

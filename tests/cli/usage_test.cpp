@@ -96,6 +96,13 @@ TEST(Usage, ADeviceThatIsNotThereIsUnavailableAndTheHostIsNamed) {
   EXPECT_THAT(outcome.out, AllOf(HasSubstr("unsupported: model: "), HasSubstr("host")));
 }
 
+TEST(Usage, TheHostExecutorIsNamedInResults) {
+  const Outcome outcome = run_program({"verify", "--arch", "olmo", "--backend", "cuda", "--device", "host", "--inputs",
+                                       "random", "--call", "single/0 prefill"});
+  EXPECT_EQ(outcome.exit_code, 0);
+  EXPECT_THAT(outcome.out, HasSubstr("on cuda (host executor)"));
+}
+
 TEST(Usage, TheHostExecutorIsNotMeasured) {
   expect_error({"bench", "--arch", "olmo", "--backend", "cuda", "--device", "host"}, 2, "bench.host_executor");
 }
