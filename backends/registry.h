@@ -15,7 +15,7 @@ struct Entry {
   std::string_view name;
   std::string_view summary;            // one line for listings
   std::unique_ptr<Backend> (*make)();  // null: in a library of its own, or not part of this build
-  std::string_view library;            // the library's file, which stands with the program; empty: none
+  std::string_view file;               // of its library, which stands with the program; empty: none
   std::string_view missing;            // with neither: what it would take
 };
 

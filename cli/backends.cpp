@@ -27,7 +27,7 @@ BackendChoice choice_of(std::string_view name, std::string_view summary, const b
 
 // The library of an entry that has one.
 std::unique_ptr<backends::Backend> open_library_of(const backends::Entry& entry, const plugin::OpenOptions& options) {
-  const std::vector<std::string> places = backends::library_places(entry.library);
+  const std::vector<std::string> places = backends::library_places(entry.file);
   for (const std::string& place : places) {
     if (std::filesystem::exists(place)) return plugin::open_plugin(place, options);
   }
@@ -61,7 +61,7 @@ std::vector<BackendChoice> known_backends() {
   for (const backends::Entry& entry : backends::built_in()) {
     if (entry.make != nullptr) {
       choices.push_back(choice_of(entry.name, entry.summary, *entry.make()));
-    } else if (!entry.library.empty()) {
+    } else if (!entry.file.empty()) {
       choices.push_back(choice_in_library(entry));
     } else {
       choices.push_back({std::string(entry.name),
@@ -121,7 +121,7 @@ std::unique_ptr<backends::Backend> make_backend(const std::string& name, const P
   }
   for (const backends::Entry& entry : backends::built_in()) {
     if (entry.name != name) continue;
-    if (!entry.library.empty()) return open_library_of(entry, options.get());
+    if (!entry.file.empty()) return open_library_of(entry, options.get());
     if (entry.make == nullptr) {
       throw unavailable(
           fmt::format("backend {} is not part of this build: it was built without {}", name, entry.missing));

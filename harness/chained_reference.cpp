@@ -82,12 +82,13 @@ class ChainedReference::Sink final : public ref::TapSink {
 };
 
 ChainedReference::ChainedReference(const ref::Reference& reference, const Model& model, const ErrorModel& error_model,
-                                   std::uint64_t seed, const KvLimits& limits, Index moved)
+                                   std::uint64_t seed, const KvLimits& limits, Index moved, Index logits_together)
     : reference_(reference),
       error_model_(error_model),
       specs_(tap_specs(reference.config())),
       replicas_(reference, limits, moved + 1),
-      perturbation_(model, error_model, seed) {}
+      perturbation_(model, error_model, seed),
+      logits_together_(logits_together) {}
 
 void ChainedReference::run(const Call& call, const Show& show, const Tensor* own_rows) {
   ++calls_;
@@ -108,7 +109,7 @@ void ChainedReference::run(const Call& call, const Show& show, const Tensor* own
 void ChainedReference::show_logits(const Call& call, const TapRows& rows, const Tensor& hidden, const Show& show) {
   const std::vector<std::int32_t> result_rows = call.result_rows();
   const auto count = static_cast<Index>(result_rows.size()), vocab = reference_.config().vocab_size;
-  const Index part = std::max<Index>(1, kLogitsTogether / (replicas_.count() * vocab));
+  const Index part = std::max<Index>(1, logits_together_ / (replicas_.count() * vocab));
   Tensor logits({count, vocab});
   std::vector<double> limits;
   TapRows shown;

@@ -20,9 +20,9 @@ inline constexpr Index kLogitsTogether = Index{1} << 22U;
 
 class ChainedReference {
  public:
-  // `moved` 0: exact values alone. All references must outlive this.
+  // `moved` 0: exact values alone. All references must outlive this. `logits_together`: at most, but of one row.
   ChainedReference(const ref::Reference& reference, const Model& model, const ErrorModel& error_model,
-                   std::uint64_t seed, const KvLimits& limits, Index moved);
+                   std::uint64_t seed, const KvLimits& limits, Index moved, Index logits_together = kLogitsTogether);
 
   // Sees the exact tap and, where runs are moved, how far each row (of tokens) may stray.
   using Show =
@@ -43,6 +43,7 @@ class ChainedReference {
   Replicas replicas_;
   Perturbation perturbation_;
   NoiseFloor floor_;
+  Index logits_together_;
   std::uint64_t calls_ = 0;
 };
 

@@ -44,7 +44,8 @@ class Attention::Piece {
         kv_head_(kv_head),
         width_(call.q->width),
         memory_(memory) {
-    join_paths();
+    memory_.joined.clear();
+    for (Index r = 0; r < tile_.count; ++r) memory_.joined.push_back(rows_[r].joined());
     Index longest_path = 0;
     for (Index r = 0; r < tile_.count; ++r) {
       prefix_ = std::max(prefix_, prefix(r));
@@ -56,8 +57,6 @@ class Attention::Piece {
   }
 
  protected:
-  // Entries of a row's path that go on where its prefix ends. They are taken as a part of it, so that a tree without
-  // branches is computed as the same rows without a tree.
   [[nodiscard]] Index joined(Index r) const { return memory_.joined[static_cast<std::size_t>(r)]; }
   [[nodiscard]] DType type() const { return call_.cache->shape().dtype; }
   [[nodiscard]] Index queries() const { return tile_.count * heads_; }
@@ -99,17 +98,6 @@ class Attention::Piece {
   float* scratch_ = nullptr;
 
  private:
-  void join_paths() {
-    memory_.joined.clear();
-    for (Index r = 0; r < tile_.count; ++r) {
-      Index count = 0;
-      for (const Index entry : rows_[r].path) {
-        if (entry != rows_[r].prefix + count) break;
-        ++count;
-      }
-      memory_.joined.push_back(count);
-    }
-  }
   // Entries of one page lie side by side.
   void point_to(PagedKvCache::Kind kind, std::vector<const std::byte*>& rows) const {
     const std::size_t bytes = static_cast<std::size_t>(width_) * size_bytes(type());

@@ -37,12 +37,14 @@ void PagedKvCache::make_pages(std::span<const Index> pages) {
   }
 }
 
-void PagedKvCache::copy_slots(Index from, Index to, Index count) {
-  for (Index layer = 0; layer < shape().layers; ++layer) {
-    for (const Kind kind : {kKey, kValue}) {
-      for (Index head = 0; head < shape().heads; ++head) {
-        std::memcpy(at(layer, kind, to, head), at(layer, kind, from, head),
-                    static_cast<std::size_t>(count) * row_bytes_);
+void PagedKvCache::copy_slots(std::span<const stack::SlotRun> runs) {
+  for (const stack::SlotRun& run : runs) {
+    for (Index layer = 0; layer < shape().layers; ++layer) {
+      for (const Kind kind : {kKey, kValue}) {
+        for (Index head = 0; head < shape().heads; ++head) {
+          std::memcpy(at(layer, kind, run.to, head), at(layer, kind, run.from, head),
+                      static_cast<std::size_t>(run.count) * row_bytes_);
+        }
       }
     }
   }

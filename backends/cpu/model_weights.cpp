@@ -1,19 +1,11 @@
 #include "backends/cpu/model_weights.h"
 
 #include "backends/cpu/convert.h"
+#include "backends/stack/weights.h"
 #include "models/tensor_inventory.h"
 
 namespace mlbench::cpu {
 namespace {
-
-// One row as float32, rounded to `stored` on the way.
-void rounded_row(const WeightView& view, Index row, DType stored, std::span<float> out) {
-  std::vector<double> wide(out.size());
-  view.widen_row(row, wide);
-  std::vector<std::byte> narrow(out.size() * size_bytes(stored));
-  mlbench::narrow(stored, wide, narrow.data());
-  widen(stored, narrow.data(), out.data(), static_cast<Index>(out.size()));
-}
 
 // Puts tensors of the inventory where they belong.
 class Binder {
@@ -35,7 +27,7 @@ class Binder {
   [[nodiscard]] std::vector<float> vector(const std::string& name) const {
     const WeightView& view = weights_.get(name);
     std::vector<float> out(static_cast<std::size_t>(view.cols));
-    rounded_row(view, 0, stored_, out);
+    stack::rounded_row(view, 0, stored_, out);
     return out;
   }
 
@@ -45,10 +37,13 @@ class Binder {
 };
 
 Norm& norm_of(LayerWeights& layer, const std::string& name) {
-  const auto named = [&](const char* module) { return name.find(module) != std::string::npos; };
-  if (named(".q_layernorm.")) return layer.q_norm;
-  if (named(".k_layernorm.")) return layer.k_norm;
-  return named(".post_attention_layernorm.") || named(".ln_2.") ? layer.mlp_norm : layer.attn_norm;
+  switch (stack::layer_norm_of(name)) {
+    case stack::LayerNorm::query: return layer.q_norm;
+    case stack::LayerNorm::key: return layer.k_norm;
+    case stack::LayerNorm::mlp: return layer.mlp_norm;
+    case stack::LayerNorm::attention: break;
+  }
+  return layer.attn_norm;
 }
 
 void bind_in_layer(const TensorSpec& spec, const Binder& bind, LayerWeights& layer) {
@@ -81,7 +76,7 @@ void bind_global(const TensorSpec& spec, const Binder& bind, ModelWeights& model
 }  // namespace
 
 void Table::read(Index row, std::span<float> out) const {
-  if (rows_.dtype != stored_) return rounded_row(rows_, row, stored_, out);
+  if (rows_.dtype != stored_) return stack::rounded_row(rows_, row, stored_, out);
   widen(stored_, rows_.slice(row, 1).data, out.data(), rows_.cols);
 }
 

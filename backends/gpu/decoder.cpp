@@ -1,6 +1,7 @@
 #include "backends/gpu/decoder.h"
 
 #include <algorithm>
+#include <bit>
 
 #include <fmt/format.h>
 
@@ -12,12 +13,6 @@ namespace {
 // Entries of a part of a row's attention, at least; and rows of key-value heads that keep a processor busy.
 constexpr Index kLeastPart = 128, kBlocksPerProcessor = 2;
 constexpr Index kMostSplits = 64;
-
-Index rounded_up(Index count) {
-  Index out = 1;
-  while (out < count) out *= 2;
-  return out;
-}
 
 }  // namespace
 
@@ -91,7 +86,8 @@ std::vector<Index> Decoder::shape() const {
 Index Decoder::splits() const {
   const Index blocks = rows_ * config_.num_kv_heads;
   const Index wanted = kBlocksPerProcessor * runtime_.properties().processors / std::max<Index>(1, blocks);
-  const Index most = rounded_up(plan_.longest()) / kLeastPart;
+  // Of a power of two, so that it seldom changes while a sequence grows.
+  const auto most = static_cast<Index>(std::bit_ceil(static_cast<std::uint64_t>(plan_.longest()))) / kLeastPart;
   return std::clamp<Index>(wanted, 1, std::clamp<Index>(most, 1, kMostSplits));
 }
 
@@ -246,20 +242,24 @@ void Decoder::rotate_and_append(Index index, const DeviceLayer& w, Taps& taps) {
   taps.heads(Tap::q_norm, q_normed, rows_, Hq, d);
   taps.heads(Tap::k_norm, k_normed, rows_, Hkv, d);
   taps.heads(Tap::q, q_.floats(), rows_, Hq, d);
+  give_stored(Tap::k, index, 0, taps);
+  give_stored(Tap::v, index, 1, taps);
+}
+
+void Decoder::give_stored(Tap tap, Index layer, Index kind, const Taps& taps) const {
+  if (!taps.wants(tap)) return;
+  const Index heads = config_.num_kv_heads, d = config_.head_dim;
   std::vector<Index> slots;
   for (Index row = 0; row < rows_; ++row) slots.push_back(cache_->slot(row));
-  for (const Tap tap : {Tap::k, Tap::v}) {
-    if (!taps.wants(tap)) continue;
-    const std::size_t head = static_cast<std::size_t>(d) * size_bytes(stored_);
-    std::vector<std::byte> rows(static_cast<std::size_t>(rows_ * Hkv) * head), out(rows.size());
-    cache_->read_layer(index, tap == Tap::k ? 0 : 1, slots, rows.data());
-    for (Index row = 0; row < rows_; ++row) {
-      for (Index h = 0; h < Hkv; ++h)
-        std::copy_n(rows.data() + static_cast<std::size_t>(row * Hkv + h) * head, head,
-                    out.data() + static_cast<std::size_t>(h * rows_ + row) * head);
-    }
-    taps.give(tap, stored_, {Hkv, rows_, d}, out.data());
+  const std::size_t head = static_cast<std::size_t>(d) * size_bytes(stored_);
+  std::vector<std::byte> rows(static_cast<std::size_t>(rows_ * heads) * head), out(rows.size());
+  cache_->read_layer(layer, kind, slots, rows.data());
+  for (Index row = 0; row < rows_; ++row) {
+    for (Index h = 0; h < heads; ++h)
+      std::copy_n(rows.data() + static_cast<std::size_t>(row * heads + h) * head, head,
+                  out.data() + static_cast<std::size_t>(h * rows_ + row) * head);
   }
+  taps.give(tap, stored_, {heads, rows_, d}, out.data());
 }
 
 void Decoder::attend(Index index, Taps& taps) {

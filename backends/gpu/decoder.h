@@ -53,6 +53,8 @@ class Decoder {
   void multiply(const DeviceLinear& linear, const void* x, Index rows, float* y);
   void multiply(const DeviceLinear& linear, const void* weight, const void* x, Index rows, float* y);
   void give_rotation(Taps& taps) const;
+  // Keys (kind 0) or values (1) of the rows, as the cache stores them.
+  void give_stored(Tap tap, Index layer, Index kind, const Taps& taps) const;
   void project(const DeviceLayer& w, Taps& taps);
   void rotate_and_append(Index index, const DeviceLayer& w, Taps& taps);
   void attend(Index index, Taps& taps);

@@ -26,12 +26,16 @@ DeviceCache::DeviceCache(Runtime& runtime, Stream& stream, const stack::KvShape&
             .width = shape.width},
       growing_(runtime) {}
 
-void DeviceCache::copy_slots(Index from, Index to, Index count) {
-  const SlotCopyRun run{static_cast<std::int32_t>(from), static_cast<std::int32_t>(to),
-                        static_cast<std::int32_t>(count)};
-  auto* runs = static_cast<SlotCopyRun*>(growing_.reserve(slots_, sizeof run, "slots to copy"));
-  runtime_.copy_in(stream_, runs, &run, sizeof run);
-  runtime_.kernels().copy_slots(stream_, {.cache = view_, .runs = runs, .count = 1});
+void DeviceCache::copy_slots(std::span<const stack::SlotRun> runs) {
+  std::vector<SlotCopyRun> narrow;
+  for (const stack::SlotRun& run : runs) {
+    narrow.push_back(
+        {static_cast<std::int32_t>(run.from), static_cast<std::int32_t>(run.to), static_cast<std::int32_t>(run.count)});
+  }
+  const std::uint64_t bytes = narrow.size() * sizeof(SlotCopyRun);
+  auto* device = static_cast<SlotCopyRun*>(growing_.reserve(slots_, bytes, "slots to copy"));
+  runtime_.copy_in(stream_, device, narrow.data(), bytes);
+  runtime_.kernels().copy_slots(stream_, {.cache = view_, .runs = device, .count = static_cast<Index>(narrow.size())});
   stream_.synchronize();
 }
 

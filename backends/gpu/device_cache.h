@@ -18,7 +18,7 @@ class DeviceCache final : public stack::PagedCache {
 
  private:
   void make_pages(std::span<const Index> /*pages*/) override {}
-  void copy_slots(Index from, Index to, Index count) override;
+  void copy_slots(std::span<const stack::SlotRun> runs) override;
   void read_entries(std::span<const Index> slots, std::byte* keys, std::byte* values) const override;
   void write_entries(std::span<const Index> slots, const std::byte* keys, const std::byte* values) override;
 

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "backends/gpu/attention_limits.h"
 #include "backends/gpu/host_runtime.h"
 #include "backends/gpu/rates.h"
 #include "backends/gpu/session.h"
@@ -20,8 +21,6 @@ using backends::RunConfig;
 using backends::Support;
 
 constexpr std::string_view kHost = backends::kHostExecutor;
-// What kernels of attention are built for.
-constexpr Index kMostHeadWidth = 256;
 
 class GpuBackend final : public backends::Backend {
  public:
@@ -44,10 +43,8 @@ class GpuBackend final : public backends::Backend {
       return Support::no(fmt::format("tensor parallel {}, pipeline parallel {}: the {} backend holds whole models",
                                      run.tensor_parallel, run.pipeline_parallel, name()));
     }
-    if (config.head_dim > kMostHeadWidth) {
-      return Support::no(
-          fmt::format("head_dim {}: attention is built for heads of up to {}", config.head_dim, kMostHeadWidth));
-    }
+    if (Support support = attention_supports(config.num_heads, config.num_kv_heads, config.head_dim); !support)
+      return support;
     return stack::rotates(name(), config.rope);
   }
 
@@ -63,17 +60,14 @@ class GpuBackend final : public backends::Backend {
       throw request_error("config.unsupported", support.reason);
     }
     std::unique_ptr<Runtime> runtime = runtime_of(run.device);
-    const std::uint64_t needed = weights_bytes(model.config, run.dtype), free = runtime->free_bytes();
-    if (needed > free) {
-      throw Error(ErrorKind::unavailable, "memory.exceeded",
-                  fmt::format("{}: the weights take {} bytes, {} are free on {}", name(), needed, free,
-                              runtime->properties().name));
-    }
+    require_free(*runtime, weights_bytes(model.config, run.dtype), "the weights");
     return std::make_unique<Session>(std::string(name()), std::move(runtime), model, run.dtype);
   }
 
   [[nodiscard]] std::optional<backends::DeviceRates> measure_rates(const RunConfig& run, double seconds) override {
     if (run.device == kHost) return std::nullopt;
+    if (const Support found = has_device(run.device); !found)
+      throw Error(ErrorKind::unavailable, "backend.unavailable", found.reason);
     if (const Support support = runs(run); !support) throw request_error("config.unsupported", support.reason);
     return gpu::measure_rates(*runtime_of(run.device), run.dtype, seconds);
   }

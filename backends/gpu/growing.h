@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <string_view>
 
-#include "backends/gpu/pinned.h"
 #include "backends/gpu/runtime.h"
 
 namespace mlbench::gpu {
@@ -17,18 +16,11 @@ class Growing {
   // How often any of these buffers has moved.
   [[nodiscard]] std::uint64_t generation() const { return generation_; }
 
-  void* reserve(Memory& memory, std::uint64_t bytes, std::string_view what) {
+  template <class Owner>  // Memory or Pinned
+  void* reserve(Owner& memory, std::uint64_t bytes, std::string_view what) {
     if (memory.data() == nullptr || memory.bytes() < bytes) {
-      memory = Memory();  // first, so that both need never fit
-      memory = Memory(runtime_, bytes, what);
-      ++generation_;
-    }
-    return memory.data();
-  }
-  std::byte* reserve(Pinned& memory, std::uint64_t bytes, std::string_view what) {
-    if (memory.data() == nullptr || memory.bytes() < bytes) {
-      memory = Pinned();
-      memory = Pinned(runtime_, bytes, what);
+      memory = Owner();  // first, so that both need never fit
+      memory = Owner(runtime_, bytes, what);
       ++generation_;
     }
     return memory.data();

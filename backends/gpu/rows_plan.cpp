@@ -1,18 +1,13 @@
 #include "backends/gpu/rows_plan.h"
 
 #include <algorithm>
+#include <bit>
+#include <cstring>
 
 namespace mlbench::gpu {
 namespace {
 
 std::int32_t narrow(Index value) { return static_cast<std::int32_t>(value); }
-
-// Tables of pages are as wide as a power of two, so that a sequence may grow without changing the forward's shape.
-Index rounded_up(Index count) {
-  Index out = 8;
-  while (out < count) out *= 2;
-  return out;
-}
 
 // Rows of a prompt that follow each other, at most kTileRows.
 std::vector<RowTile> tiles_of(const paging::ForwardPlan& plan) {
@@ -23,17 +18,6 @@ std::vector<RowTile> tiles_of(const paging::ForwardPlan& plan) {
     ++out.back().count;
   }
   return out;
-}
-
-// A path's entries that go on where the prefix ends are a part of it: a tree without branches is computed as the same
-// rows without a tree.
-Index joined(const paging::PlannedRow& row) {
-  Index count = 0;
-  for (const Index entry : row.path) {
-    if (entry != row.prefix + count) break;
-    ++count;
-  }
-  return count;
 }
 
 }  // namespace
@@ -53,10 +37,12 @@ void RowsPlan::set(const paging::ForwardPlan& plan, Growing& growing) {
     longest_ = std::max(longest_, sequence.total);
     pages = std::max(pages, static_cast<Index>(sequence.layout.pages.size()));
   }
-  max_pages_ = rounded_up(pages);
+  // A power of two, so that a sequence may grow without changing the forward's shape.
+  max_pages_ = static_cast<Index>(std::bit_ceil(std::max<std::uint64_t>(8, static_cast<std::uint64_t>(pages))));
   path_ = 0;
-  for (const paging::PlannedRow& row : plan.rows) path_ += static_cast<Index>(row.path.size()) - joined(row);
-  num_tiles_ = path_ > 0 || rows_ == sequences_ ? 0 : static_cast<Index>(tiles_of(plan).size());
+  for (const paging::PlannedRow& row : plan.rows) path_ += static_cast<Index>(row.path.size()) - row.joined();
+  const std::vector<RowTile> tiles = path_ > 0 || rows_ == sequences_ ? std::vector<RowTile>() : tiles_of(plan);
+  num_tiles_ = static_cast<Index>(tiles.size());
   size_ = 0;
   positions_ = reserve(rows_);
   slots_ = reserve(rows_);
@@ -70,7 +56,9 @@ void RowsPlan::set(const paging::ForwardPlan& plan, Growing& growing) {
   tiles_ = reserve(2 * num_tiles_);
   const std::uint64_t bytes = static_cast<std::uint64_t>(size_) * sizeof(std::int32_t);
   growing.reserve(device_, bytes, "a forward's tables");
-  fill(plan, reinterpret_cast<std::int32_t*>(growing.reserve(pinned_, bytes, "a forward's tables")));
+  auto* tables = static_cast<std::int32_t*>(growing.reserve(pinned_, bytes, "a forward's tables"));
+  fill(plan, tables);
+  std::memcpy(tables + tiles_, tiles.data(), tiles.size() * sizeof(RowTile));
 }
 
 void RowsPlan::fill(const paging::ForwardPlan& plan, std::int32_t* tables) const {
@@ -79,7 +67,7 @@ void RowsPlan::fill(const paging::ForwardPlan& plan, std::int32_t* tables) const
   for (Index r = 0; r < rows_; ++r) {
     const paging::PlannedRow& row = plan.rows[static_cast<std::size_t>(r)];
     const paging::Layout& layout = plan.sequences[static_cast<std::size_t>(row.sequence)].layout;
-    const Index join = joined(row);
+    const Index join = row.joined();
     tables[positions_ + r] = narrow(row.position);
     tables[slots_ + r] = narrow(layout.slot(row.entry));
     tables[sequence_ + r] = narrow(row.sequence);
@@ -94,12 +82,6 @@ void RowsPlan::fill(const paging::ForwardPlan& plan, std::int32_t* tables) const
     std::transform(layout.pages.begin(), layout.pages.end(), tables + pages_ + s * max_pages_, narrow);
     tables[sink_ + s] = narrow(layout.sink);
     tables[gap_ + s] = narrow(layout.gap);
-  }
-  if (num_tiles_ == 0) return;
-  const std::vector<RowTile> tiles = tiles_of(plan);
-  for (std::size_t i = 0; i < tiles.size(); ++i) {
-    tables[tiles_ + 2 * static_cast<Index>(i)] = tiles[i].first;
-    tables[tiles_ + 2 * static_cast<Index>(i) + 1] = tiles[i].count;
   }
 }
 

@@ -96,21 +96,25 @@ class Runtime {
   [[nodiscard]] virtual std::unique_ptr<Graph> record(Stream& stream, const std::function<void()>& work) = 0;
 };
 
-// Device memory of an owner.
-class Memory {
+// Throws ErrorKind::unavailable, memory.exceeded, where the device has no `bytes` free for `what`.
+void require_free(const Runtime& runtime, std::uint64_t bytes, std::string_view what);
+
+// Memory of an owner.
+template <void* (Runtime::*kAllocate)(std::uint64_t, std::string_view), void (Runtime::*kRelease)(void*) noexcept>
+class Owned {
  public:
-  Memory() = default;
-  Memory(Runtime& runtime, std::uint64_t bytes, std::string_view what)
-      : runtime_(&runtime), data_(runtime.allocate(bytes, what)), bytes_(bytes) {}
-  Memory(Memory&& other) noexcept { swap(other); }
-  Memory& operator=(Memory&& other) noexcept {
-    Memory(std::move(other)).swap(*this);
+  Owned() = default;
+  Owned(Runtime& runtime, std::uint64_t bytes, std::string_view what)
+      : runtime_(&runtime), data_((runtime.*kAllocate)(bytes, what)), bytes_(bytes) {}
+  Owned(Owned&& other) noexcept { swap(other); }
+  Owned& operator=(Owned&& other) noexcept {
+    Owned(std::move(other)).swap(*this);
     return *this;
   }
-  Memory(const Memory&) = delete;
-  Memory& operator=(const Memory&) = delete;
-  ~Memory() {
-    if (data_ != nullptr) runtime_->release(data_);
+  Owned(const Owned&) = delete;
+  Owned& operator=(const Owned&) = delete;
+  ~Owned() {
+    if (data_ != nullptr) (runtime_->*kRelease)(data_);
   }
 
   [[nodiscard]] void* data() const { return data_; }
@@ -118,7 +122,7 @@ class Memory {
   [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
 
  private:
-  void swap(Memory& other) noexcept {
+  void swap(Owned& other) noexcept {
     std::swap(runtime_, other.runtime_);
     std::swap(data_, other.data_);
     std::swap(bytes_, other.bytes_);
@@ -128,5 +132,7 @@ class Memory {
   void* data_ = nullptr;
   std::uint64_t bytes_ = 0;
 };
+using Memory = Owned<&Runtime::allocate, &Runtime::release>;                // of the device
+using Pinned = Owned<&Runtime::allocate_pinned, &Runtime::release_pinned>;  // of the host
 
 }  // namespace mlbench::gpu

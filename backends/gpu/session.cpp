@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "backends/stack/memory.h"
+
 namespace mlbench::gpu {
 namespace {
 
@@ -28,6 +30,7 @@ Session::Session(const std::string& backend, std::unique_ptr<Runtime> runtime, c
       decoder_(*runtime_, *stream_, model, dtype) {}
 
 std::unique_ptr<stack::PagedCache> Session::make_cache(const KvLimits& limits) {
+  require_free(*runtime_, stack::cache_bytes(config(), dtype(), limits), "the cache's pages");
   graphs_.clear();  // the new cache may stand where an old one did
   return std::make_unique<DeviceCache>(*runtime_, *stream_, stack::kv_shape(config(), dtype()), limits);
 }
@@ -43,7 +46,7 @@ void Session::begin(stack::PagedCache& cache) {
 void Session::set_rows(const std::byte* x, Index count) {
   count_ = count;
   const std::uint64_t bytes = float_bytes(count * config().hidden_size);
-  std::byte* input = decoder_.growing().reserve(input_, bytes, "rows of the caller");
+  void* input = decoder_.growing().reserve(input_, bytes, "rows of the caller");
   (void)decoder_.rows(count);
   if (bytes > 0) std::memcpy(input, x, bytes);
   has_input_ = true;
@@ -57,7 +60,7 @@ void Session::copy_inputs() {
 
 void Session::copy_out(std::byte* to, const float* from, Index count) {
   const std::uint64_t bytes = float_bytes(count);
-  std::byte* output = decoder_.growing().reserve(output_, bytes, "results");
+  void* output = decoder_.growing().reserve(output_, bytes, "results");
   runtime_->copy_out(*stream_, output, from, bytes);
   stream_->synchronize();
   if (bytes > 0) std::memcpy(to, output, bytes);
@@ -90,10 +93,11 @@ void Session::final_norm(backends::TapSink* sink) {
 // Of single rows the work is many small kernels: queued as one.
 void Session::run_stack(backends::TapSink* taps) {
   if (taps != nullptr || decoder_.plan().tiled()) return stack::Session::run_stack(taps);
-  if (decoder_.growing().generation() != graphs_generation_ || graphs_.size() >= kMostGraphs) graphs_.clear();
-  graphs_generation_ = decoder_.growing().generation();
   std::vector<Index> key = decoder_.shape();
   key.push_back(static_cast<Index>(reinterpret_cast<std::uintptr_t>(cache_->view().data)));
+  const bool moved = decoder_.growing().generation() != graphs_generation_;
+  if (moved || (graphs_.size() >= kMostGraphs && !graphs_.contains(key))) graphs_.clear();
+  graphs_generation_ = decoder_.growing().generation();
   // What loads kernels and chooses algorithms, as the first run of its kind does, cannot be recorded.
   const auto [found, is_new] = graphs_.try_emplace(key);
   if (is_new) return stack::Session::run_stack(nullptr);

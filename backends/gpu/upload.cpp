@@ -4,6 +4,7 @@
 #include <cstring>
 #include <vector>
 
+#include "backends/stack/weights.h"
 #include "core/dtype.h"
 
 namespace mlbench::gpu {
@@ -39,7 +40,7 @@ Memory Upload::matrix(std::span<const WeightView> parts, std::string_view what) 
       const Index count = std::min(at_once, part.rows - row);
       const std::uint64_t size = static_cast<std::uint64_t>(count) * row_bytes;
       Buffer& buffer = next(size);
-      std::byte* from = buffer.memory.data();
+      auto* from = static_cast<std::byte*>(buffer.memory.data());
       if (part.dtype == stored_) {
         std::memcpy(from, part.slice(row, count).data, size);
       } else {
@@ -58,12 +59,8 @@ Memory Upload::matrix(std::span<const WeightView> parts, std::string_view what) 
 Memory Upload::vector(std::span<const WeightView> parts, std::string_view what) {
   std::vector<float> values;
   for (const WeightView& part : parts) {
-    std::vector<double> wide(static_cast<std::size_t>(part.cols));
-    part.widen_row(0, wide);
-    std::vector<std::byte> rounded(wide.size() * size_bytes(stored_));
-    narrow(stored_, wide, rounded.data());
-    widen(stored_, rounded.data(), wide);
-    for (const double value : wide) values.push_back(static_cast<float>(value));
+    values.resize(values.size() + static_cast<std::size_t>(part.cols));
+    stack::rounded_row(part, 0, stored_, std::span(values).last(static_cast<std::size_t>(part.cols)));
   }
   const std::uint64_t bytes = values.size() * sizeof(float);
   Memory out(runtime_, bytes, what);

@@ -4,7 +4,7 @@
 
 #include <span>
 
-#include "backends/gpu/pinned.h"
+#include "backends/gpu/runtime.h"
 #include "models/weights.h"
 
 namespace mlbench::gpu {

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "backends/gpu/upload.h"
+#include "backends/stack/weights.h"
 #include "models/tensor_inventory.h"
 
 namespace mlbench::gpu {
@@ -38,10 +39,13 @@ struct GatheredLayer {
   Gathered attn_norm, mlp_norm, q_norm, k_norm, qkv, attn_out, gate, up, down;
 
   Gathered& norm(const std::string& name) {
-    const auto named = [&](const char* module) { return name.find(module) != std::string::npos; };
-    if (named(".q_layernorm.")) return q_norm;
-    if (named(".k_layernorm.")) return k_norm;
-    return named(".post_attention_layernorm.") || named(".ln_2.") ? mlp_norm : attn_norm;
+    switch (stack::layer_norm_of(name)) {
+      case stack::LayerNorm::query: return q_norm;
+      case stack::LayerNorm::key: return k_norm;
+      case stack::LayerNorm::mlp: return mlp_norm;
+      case stack::LayerNorm::attention: break;
+    }
+    return attn_norm;
   }
   Gathered* place(const TensorSpec& spec) {
     switch (spec.role) {

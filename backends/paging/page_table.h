@@ -53,6 +53,17 @@ struct PlannedRow {
   Index position = 0;  // for RoPE and position embeddings
   Index prefix = 0;
   std::vector<Index> path;  // empty but for trees
+
+  // Entries of the path that go on where the prefix ends: taken as a part of it, a tree without branches is computed as
+  // the same rows without a tree.
+  [[nodiscard]] Index joined() const {
+    Index count = 0;
+    for (const Index at : path) {
+      if (at != prefix + count) break;
+      ++count;
+    }
+    return count;
+  }
 };
 
 struct ForwardPlan {

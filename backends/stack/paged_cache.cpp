@@ -36,7 +36,9 @@ void PagedCache::end_forward() {
 }
 
 void PagedCache::commit_accepted_token_tree_nodes(std::span<const SeqId> ids, std::span<const Index> leaves) {
-  for (const auto& [from, to] : table_.commit_trees(ids, leaves)) copy_slots(from, to, 1);
+  std::vector<SlotRun> runs;
+  for (const auto& [from, to] : table_.commit_trees(ids, leaves)) runs.push_back({from, to, 1});
+  if (!runs.empty()) copy_slots(runs);
 }
 
 const paging::ForwardPlan& PagedCache::plan() const {
@@ -64,7 +66,8 @@ void PagedCache::copy(const std::optional<paging::PageCopy>& copy) {
   if (!copy) return;
   const Index to[] = {copy->to};
   make_pages(to);
-  copy_slots(copy->from * page_size_, copy->to * page_size_, copy->count);
+  const SlotRun run[] = {{copy->from * page_size_, copy->to * page_size_, copy->count}};
+  copy_slots(run);
 }
 
 std::vector<Index> PagedCache::slots_of(SeqId id, Index begin, Index end) const {

@@ -22,6 +22,11 @@ struct KvShape {
 };
 [[nodiscard]] KvShape kv_shape(const ModelConfig& config, DType dtype);
 
+// Slots [from, from + count), of one page, are to be copied to [to, to + count), of one page too, in all layers.
+struct SlotRun {
+  Index from = 0, to = 0, count = 0;
+};
+
 class PagedCache : public backends::KvCache {
  public:
   void add_sequence(SeqId id) override;
@@ -60,8 +65,8 @@ class PagedCache : public backends::KvCache {
 
   // Pages that are about to be written, perhaps for the first time.
   virtual void make_pages(std::span<const Index> pages) = 0;
-  // `count` slots that follow each other in a page, in all layers.
-  virtual void copy_slots(Index from, Index to, Index count) = 0;
+  // In order: a later run may read what an earlier one wrote.
+  virtual void copy_slots(std::span<const SlotRun> runs) = 0;
   // Entries of these slots as keys and values [L, slots, Hkv, d] in the storage type, and back.
   virtual void read_entries(std::span<const Index> slots, std::byte* keys, std::byte* values) const = 0;
   virtual void write_entries(std::span<const Index> slots, const std::byte* keys, const std::byte* values) = 0;

@@ -6,18 +6,8 @@
 #include <sys/mman.h>
 
 #include "backends/gpu/executor/faults.h"
+#include "backends/gpu/executor/sanitizers.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#define MLBENCH_EXECUTOR_ASAN
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define MLBENCH_EXECUTOR_ASAN
-#endif
-#endif
-#if defined(MLBENCH_EXECUTOR_ASAN)
-#include <sanitizer/asan_interface.h>
-#include <sanitizer/common_interface_defs.h>
-#endif
 #if defined(MLBENCH_EXECUTOR_TSAN)
 #include <sanitizer/tsan_interface.h>
 #endif

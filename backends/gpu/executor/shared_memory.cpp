@@ -9,17 +9,7 @@
 #include <fmt/format.h>
 
 #include "backends/gpu/executor/faults.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define MLBENCH_EXECUTOR_ASAN
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define MLBENCH_EXECUTOR_ASAN
-#endif
-#endif
-#if defined(MLBENCH_EXECUTOR_ASAN)
-#include <sanitizer/asan_interface.h>
-#endif
+#include "backends/gpu/executor/sanitizers.h"
 
 namespace mlbench::gpu::executor {
 namespace {

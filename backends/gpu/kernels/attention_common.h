@@ -1,34 +1,11 @@
-// What the attention kernels share: which heads they are made for, where the entries stand that a row sees, and the
+// What the attention kernels share: where the entries stand that a row sees, and the
 // kernel that gives attn.probs.
 #pragma once
 
-#include <string>
-
-#include "backends/backend.h"
+#include "backends/gpu/attention_limits.h"
 #include "backends/gpu/kernels/row_packs.h"
 
-// Before a loop over a thread's own array, which a device can keep in registers only where places are constants.
-#if defined(__CUDACC__) || defined(__HIPCC__) || defined(__HIP__)
-#define GPU_UNROLL _Pragma("unroll")
-#else
-#define GPU_UNROLL
-#endif
-
 namespace mlbench::gpu::MLBENCH_GPU_TARGET {
-
-inline constexpr int kMostWidth = 256, kMostGroup = 64;
-
-// Whether the attention kernels are made for such heads. ({fmt} and nvcc do not go together.)
-[[nodiscard]] inline backends::Support attention_supports(Index heads, Index kv_heads, Index width) {
-  const auto why = [](Index number, const char* text) {
-    return backends::Support::no(std::to_string(number).append(text));
-  };
-  const Index group = kv_heads < 1 ? 0 : heads / kv_heads;
-  if (width < 1 || width > kMostWidth) return why(width, ": not a head_dim that attention is built for, 1 to 256");
-  if (group < 1 || heads % kv_heads != 0) return why(heads, " query heads: not a multiple of the key-value heads");
-  if (group > kMostGroup) return why(group, " query heads for a key-value head: attention is built for at most 64");
-  return {};
-}
 
 inline void require_supported(const AttentionCall& call) {
   const backends::Support support = attention_supports(call.heads, call.cache.heads, call.cache.width);

@@ -14,6 +14,7 @@
 
 #define GPU_KERNEL static __global__
 #define GPU_DEVICE inline __device__
+#define GPU_UNROLL _Pragma("unroll")
 
 #define GPU_SHARED(type, name, ...)      \
   typedef type name##_array __VA_ARGS__; \

@@ -16,6 +16,7 @@
 #define MLBENCH_GPU_TARGET host_device
 #define GPU_KERNEL [[maybe_unused]] static
 #define GPU_DEVICE inline
+#define GPU_UNROLL
 
 // A key of its own for every declaration and every instance of a template: a variable's address. GCC 12 warns of
 // extents that depend on a template's int.

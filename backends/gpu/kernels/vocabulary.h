@@ -5,6 +5,8 @@
 //   GPU_KERNEL void f(Call call)      a kernel; arguments are plain structs, by value
 //   GPU_DEVICE                        before a function that kernels call
 //   GPU_SHARED(T, name, [8][33])      a block's array; GPU_DYNAMIC_SHARED(T, name): T* to what launch() asked for
+//   GPU_UNROLL                        before a loop over a thread's own array, which a device keeps in registers only
+//                                     where places are constants
 //   thread_place(), block_place(), block_extent(), grid_extent(); lane<W>(), warp<W>(): of a one-dimensional block
 //   barrier()                         of the block
 //   shuffle<W>, shuffle_xor<W>, shuffle_down<W>, ballot<W>: all lanes of a warp take part; values of 4 or 8 bytes

@@ -1,13 +1,14 @@
 // What a session and its caches say to requests that are wrong.
 #include <gtest/gtest.h>
 
-#include "tests/backends/cpu/error_code.h"
 #include "tests/backends/cpu/side_by_side.h"
+#include "tests/support/error_code.h"
 
 namespace mlbench::cpu::test {
 namespace {
 
 using backends::Part;
+using mlbench::test::code_of;
 using ref::test::small_model;
 using ref::test::some_tokens;
 

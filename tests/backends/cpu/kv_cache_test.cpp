@@ -5,12 +5,12 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/backends/cpu/error_code.h"
+#include "tests/support/error_code.h"
 
 namespace mlbench::cpu {
 namespace {
 
-using test::code_of;
+using mlbench::test::code_of;
 
 constexpr KvShape kShape{.layers = 2, .heads = 3, .width = 4, .dtype = DType::bf16};
 constexpr KvLimits kLimits{.max_batch_size = 3, .max_total_seq_len = 32, .prefill_chunk_size = 16, .page_size = 4};

@@ -13,6 +13,8 @@
 namespace mlbench::cuda {
 namespace {
 
+constexpr float kEps = 1e-5F;  // of a model: rms_norm_eps, layer_norm_eps
+
 constexpr Index kWidths[] = {1, 31, 32, 33, 101, 1024, 2052};
 constexpr Index kRows = 5;
 
@@ -51,8 +53,7 @@ TEST_F(CudaKernels, Normalize) {
         const auto work = [&](Side& side) {
           float* y = side.float_room(kRows * width);
           void* narrow_y = side.room(kRows * width, stored);
-          gpu::NormCall call{
-              .subtracts_mean = subtracts, .eps = 1e-5F, .stored = stored, .rows = kRows, .width = width};
+          gpu::NormCall call{.subtracts_mean = subtracts, .eps = kEps, .stored = stored, .rows = kRows, .width = width};
           call.weight = side.floats(some_values(width, DType::f32, 0.5));
           call.bias = side.floats(some_values(width, DType::f32, 0.75));
           call.x = side.floats(some_values(kRows * width, DType::f32, 0.25));

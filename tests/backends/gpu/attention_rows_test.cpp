@@ -160,7 +160,6 @@ TEST(AttendRows, NoRowsAreNoLaunch) {
 }
 
 TEST(AttentionSupport, NamesWhatItIsBuiltFor) {
-  using host_device::attention_supports;
   EXPECT_TRUE(attention_supports(64, 1, 256));
   EXPECT_TRUE(attention_supports(8, 8, 1));
   EXPECT_EQ(attention_supports(8, 8, 257).reason, "257: not a head_dim that attention is built for, 1 to 256");

@@ -2,6 +2,7 @@
 #include "backends/gpu/gpu_backend.h"
 
 #include <cstring>
+#include <limits>
 
 #include <gmock/gmock.h>
 
@@ -85,8 +86,12 @@ TEST(GpuBackend, RefusesWhatItsKernelsDoNotHave) {
   EXPECT_EQ(why_not(config, DType::bf16), "");
   EXPECT_THAT(why_not(config, DType::f64), HasSubstr("f64"));
   config.head_dim = 320;
-  EXPECT_THAT(why_not(config, DType::f32), HasSubstr("head_dim 320"));
+  EXPECT_THAT(why_not(config, DType::f32), HasSubstr("320: not a head_dim"));
   config.head_dim = 64;
+  config.num_heads = 65;
+  config.num_kv_heads = 1;
+  EXPECT_THAT(why_not(config, DType::f32), HasSubstr("65 query heads"));
+  config.num_kv_heads = 65;
   config.rope.kind = RopeKind::yarn;
   EXPECT_THAT(why_not(config, DType::f32), HasSubstr("yarn"));
 }
@@ -100,6 +105,20 @@ TEST(Rates, OfADeviceAreThoseOfItsWork) {
   EXPECT_GT(rates.flops_per_second, 1e6);
   EXPECT_LT(rates.flops_per_second, 1e15);
   EXPECT_FALSE(backend()->measure_rates({.device = "host"}, 0.05).has_value());
+}
+
+// Of as many tokens as a cache may have, before any of it is asked for.
+TEST(GpuBackend, RefusesACacheThatTheDeviceCannotHold) {
+  const Model model = small_model(Architecture::llama);
+  const auto session = backend()->load(model, {.device = "host"});
+  const KvLimits limits{.max_batch_size = 1, .max_total_seq_len = std::numeric_limits<std::int32_t>::max(), .prefill_chunk_size = 1};
+  try {
+    (void)session->create_paged_kv_cache(limits);
+    FAIL() << "it was made";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), "memory.exceeded");
+    EXPECT_EQ(error.kind(), ErrorKind::unavailable);
+  }
 }
 
 // ---- steps ----

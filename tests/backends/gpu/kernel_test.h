@@ -16,6 +16,7 @@
 #include "backends/gpu/runtime.h"
 #include "core/error.h"
 #include "core/hash.h"
+#include "tests/support/error_code.h"
 
 namespace mlbench::gpu::test {
 
@@ -175,14 +176,6 @@ inline double stored_limit(DType type, double value, double limit) {
   return limit + unit * (std::abs(value) + limit) + tiniest;
 }
 
-// The code of the error that `call` throws; "none" where it throws none.
-[[nodiscard]] inline std::string code_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.code();
-  }
-  return "none";
-}
+using mlbench::test::code_of;
 
 }  // namespace mlbench::gpu::test

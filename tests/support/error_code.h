@@ -6,7 +6,7 @@
 
 #include "core/error.h"
 
-namespace mlbench::cpu::test {
+namespace mlbench::test {
 
 // The code of the error that `call` throws; "none" where it throws none.
 [[nodiscard]] inline std::string code_of(const std::function<void()>& call) {
@@ -18,4 +18,4 @@ namespace mlbench::cpu::test {
   return "none";
 }
 
-}  // namespace mlbench::cpu::test
+}  // namespace mlbench::test

@@ -1,0 +1,18 @@
+// What every backend of ours does with a model's tensors on their way to where they are used.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "models/weights.h"
+
+namespace mlbench::stack {
+
+// Which norm of a layer a tensor of the inventory belongs to, by its name.
+enum class LayerNorm { attention, mlp, query, key };
+[[nodiscard]] LayerNorm layer_norm_of(const std::string& tensor);
+
+// Row `row` as float32, of values that are rounded to `stored`. out.size() == view.cols.
+void rounded_row(const WeightView& view, Index row, DType stored, std::span<float> out);
+
+}  // namespace mlbench::stack
