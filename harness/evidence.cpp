@@ -1,5 +1,6 @@
 #include "harness/evidence.h"
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <system_error>

@@ -67,7 +67,9 @@ struct ProductShape {
   Index rows = 0;  // of x and y
   Index in = 0;
   Index out = 0;
-  Index y_stride = 0;  // from a row of y to the next, >= out
+  // From a row of y to the next, >= out; exactly 1 where out is 1, as oneDNN 3.7 then takes the rows for packed
+  // (brg_matmul of AVX-512) and writes over other elements of y.
+  Index y_stride = 0;
   Type type = Type::f32;
   bool bias = false;  // float32
 

@@ -132,20 +132,21 @@ void Products::multiply_panels(const ProductInput& x, const Linear& layer, float
                              .y_stride = w.out,
                              .type = onednn::Type::f32,
                              .bias = !layer.bias.empty()};
+  // A last row by itself goes with the panel before it (onednn::ProductShape says why).
+  const Index panels = std::max<Index>(1, (w.out + kPanel - 2) / kPanel);
+  const Index last_rows = w.out - (panels - 1) * kPanel;
   const onednn::Product& whole = product(shape, true);
-  const Index rest = w.out % shape.out;
-  shape.out = rest == 0 ? shape.out : rest;
+  shape.out = last_rows;
   const onednn::Product& last = product(shape, true);
 
-  const Index panels = (w.out + kPanel - 1) / kPanel;
   const auto row_bytes = static_cast<std::size_t>(w.in) * size_bytes(stored_);
   const ThreadCount one_each(1);
   parallel_for(panels, worthwhile(x.rows * w.in * w.out, threads_), [&](Index panel, int thread) {
     Thread& self = per_thread_[static_cast<std::size_t>(thread)];
     const Index first = panel * kPanel;
-    const Index count = std::min(kPanel, w.out - first);
-    const onednn::Product& product = count == kPanel ? whole : last;
-    float* rows = self.panel.floats(kPanel * w.in);
+    const Index count = panel < panels - 1 ? kPanel : last_rows;
+    const onednn::Product& product = panel < panels - 1 ? whole : last;
+    float* rows = self.panel.floats((kPanel + 1) * w.in);
     widen(stored_, w.data + static_cast<std::size_t>(first) * row_bytes, rows, count * w.in);
     const float* bias = layer.bias.empty() ? nullptr : layer.bias.data() + first;
     product.run(self.engine, x.data, rows, bias, y + first, self.scratch.reserve(product.scratch_bytes()));

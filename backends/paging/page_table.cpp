@@ -40,7 +40,9 @@ std::vector<Index> path_to(Index node, std::span<const Index> parents) {
 }
 
 bool names_one_twice(std::span<const SeqId> ids) {
-  std::vector<SeqId> sorted(ids.begin(), ids.end());
+  // Copied: made from the iterators, GCC 14 takes its memory for freed in the middle (-Wfree-nonheap-object).
+  std::vector<SeqId> sorted(ids.size());
+  std::copy(ids.begin(), ids.end(), sorted.begin());
   std::sort(sorted.begin(), sorted.end());
   return std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end();
 }

@@ -100,7 +100,7 @@ class Reader {
   requires std::is_arithmetic_v<T> || std::is_enum_v<T>
   [[nodiscard]] T number() {
     T value{};
-    const auto bytes = take(sizeof(T));
+    const auto bytes = take(sizeof(T)).first<sizeof(T)>();
     std::copy(bytes.begin(), bytes.end(), std::as_writable_bytes(std::span(&value, 1)).begin());
     return value;
   }

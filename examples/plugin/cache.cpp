@@ -1,6 +1,7 @@
 #include "cache.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <set>
 #include <string>
 #include <utility>

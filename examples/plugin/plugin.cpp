@@ -1,5 +1,6 @@
 // The table of functions that mlbench calls: checks what comes in, and lets no exception out.
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <exception>

@@ -1,4 +1,6 @@
 // The listings, for people and for programs.
+#include <algorithm>
+
 #include <gmock/gmock.h>
 
 #include "models/presets.h"

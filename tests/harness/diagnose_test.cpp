@@ -1,6 +1,7 @@
 // What a pattern of straying elements is said to look like.
 #include "harness/diagnose.h"
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <limits>

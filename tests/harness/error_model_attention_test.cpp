@@ -1,4 +1,5 @@
 // The bounds of rotation and attention against float32, in several orders of summation and both usual forms of softmax.
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <numeric>

@@ -1,5 +1,6 @@
 // The bounds of what is computed element by element, activations, gated products and sums, against float32 in the forms
 // in which engines write it.
+#include <algorithm>
 #include <cmath>
 #include <functional>
 

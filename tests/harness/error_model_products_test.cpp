@@ -1,4 +1,5 @@
 // The bounds of linear layers and norms against float32 in several orders of summation.
+#include <algorithm>
 #include <cmath>
 
 #include <gmock/gmock.h>

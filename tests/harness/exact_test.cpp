@@ -131,7 +131,8 @@ class OffByOne final : public test::SessionAround {
       if (id.tap != tap_) return to_.take(id, value);
       HostTensor copy(value.dtype, value.shape);
       std::copy_n(value.data, copy.bytes().size(), copy.bytes().begin());
-      for (float& one : test::floats(copy.view())) one = std::nextafter(one, 1e30F);
+      const std::span<float> values = test::floats(copy.view());
+      for (float& one : values) one = std::nextafter(one, 1e30F);
       to_.take(id, copy.view());
     }
 

@@ -1,6 +1,7 @@
 // Values moved at random: without bias, onto the type's own values, the same from the same seed, never replica 0's.
 #include "harness/perturbation.h"
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 

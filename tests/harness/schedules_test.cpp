@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <string_view>
 #include <tuple>
 
 #include <gmock/gmock.h>
@@ -112,7 +113,7 @@ BackendVerification compare(Architecture architecture, backends::Backend& backen
   return verify_backend(make_synthetic(config, DType::f32, 1, workers), backend, plan, options, workers);
 }
 
-const Invariance& of(const BackendVerification& run, const std::string& property) {
+const Invariance& of(const BackendVerification& run, std::string_view property) {
   return *std::ranges::find(run.invariances, property, &Invariance::property);
 }
 

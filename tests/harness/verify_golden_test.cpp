@@ -1,6 +1,7 @@
 // The run of a golden in process: what it computes once, in which order, and what it leaves out.
 #include "harness/verify_golden.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <set>
 

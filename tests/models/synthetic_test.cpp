@@ -1,6 +1,7 @@
 // Synthetic weights: fixed bytes, independence of everything but seed, name and element, and their statistics.
 #include "models/synthetic.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <set>

@@ -1,6 +1,7 @@
 // The number that tells whether two machines hold the same weights.
 #include "models/weights_digest.h"
 
+#include <algorithm>
 #include <memory>
 
 #include <gmock/gmock.h>

@@ -1,4 +1,5 @@
 // What sequence operations do to later results: a fork, a popn or a page border must not be observable.
+#include <algorithm>
 #include <cmath>
 
 #include <gmock/gmock.h>

@@ -1,6 +1,8 @@
 // Pages, slots and errors of the cache's bookkeeping (specification methods.md, sections 4 to 6).
 #include "reference/page_table.h"
 
+#include <algorithm>
+
 #include <gmock/gmock.h>
 
 #include "tests/support/expect_error.h"

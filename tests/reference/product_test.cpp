@@ -1,5 +1,7 @@
 #include "reference/product.h"
 
+#include <algorithm>
+
 #include <gtest/gtest.h>
 
 #include "models/synthetic.h"

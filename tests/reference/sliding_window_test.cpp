@@ -1,4 +1,6 @@
 // Sliding windows with attention sinks (specification methods.md, section 6.1).
+#include <algorithm>
+
 #include <gmock/gmock.h>
 
 #include "tests/reference/small_models.h"

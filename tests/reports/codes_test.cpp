@@ -1,6 +1,7 @@
 // The codes in the sources, in the table behind --explain and in docs/errors.md are the same.
 #include "reports/codes.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <regex>

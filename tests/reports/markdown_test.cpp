@@ -1,6 +1,7 @@
 // Summaries for pull requests.
 #include "reports/markdown.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 

@@ -1,6 +1,7 @@
 // Attention against the same in float64, for many and few queries, on every instruction set.
 #include "backends/cpu/attention.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>

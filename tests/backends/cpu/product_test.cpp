@@ -67,7 +67,9 @@ std::vector<float> product(Products& products, const Linear& layer, Index rows) 
 
 TEST_P(ProductsOfEveryType, AreExactOnSmallIntegers) {
   Products products(GetParam().stored, GetParam().threads);
-  for (const auto& [in, out] : {std::pair<Index, Index>{1, 1}, {7, 5}, {64, 64}, {80, 63}, {200, 65}, {513, 130}}) {
+  // 129 and 257: a row of W more than the panels that are widened at a time
+  for (const auto& [in, out] :
+       {std::pair<Index, Index>{1, 1}, {7, 5}, {64, 64}, {80, 63}, {200, 65}, {97, 129}, {33, 257}, {513, 130}}) {
     for (const bool bias : {false, true}) {
       const StoredWeight weight(out, in, GetParam().stored);
       Linear layer{products.prepare(weight.view), bias ? integers(out) : std::vector<float>{}};

@@ -2,6 +2,7 @@
 // is cut.
 #include "backends/cpu/row_products.h"
 
+#include <algorithm>
 #include <cstring>
 #include <numeric>
 

@@ -1,6 +1,8 @@
 // Attention of single rows on the host executor, against float64.
 #include "backends/gpu/kernels/attention_rows.h"
 
+#include <algorithm>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

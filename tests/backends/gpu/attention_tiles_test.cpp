@@ -2,6 +2,8 @@
 // products, which warps of 32 take for narrow types where the width allows it.
 #include "backends/gpu/kernels/attention_tiles.h"
 
+#include <algorithm>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

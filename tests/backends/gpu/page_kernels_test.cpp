@@ -1,5 +1,7 @@
 #include "backends/gpu/kernels/pages.h"
 
+#include <algorithm>
+
 #include "tests/backends/gpu/kernel_test.h"
 
 namespace mlbench::gpu {

@@ -1,5 +1,7 @@
 #include "backends/gpu/kernels/qkv.h"
 
+#include <algorithm>
+
 #include "reference/ops.h"
 #include "reference/rope.h"
 #include "tests/backends/gpu/kernel_test.h"

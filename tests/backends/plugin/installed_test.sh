@@ -7,6 +7,8 @@ build=$1 cmake=$2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 prefix=$work/prefix
+# Of CMake's generators the one that built this; make may be absent.
+export CMAKE_GENERATOR=Ninja
 fail() { echo "FAILED: $*" >&2; exit 1; }
 # expect CODE COMMAND...: its exit code; what it prints stands in $work/out.
 expect() {

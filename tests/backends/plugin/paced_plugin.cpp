@@ -1,6 +1,7 @@
 // The example, of which every forward lasts a given time: it computes, then sleeps until the time is over. How long is
 // compiled in, so that two libraries differ in nothing else.
 #include <chrono>
+#include <cstdint>
 #include <thread>
 
 #include <mlbench/plugin.h>

@@ -1,6 +1,7 @@
 // A backend is the same through the door: directly, through the table of functions, and through a process of its own.
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <map>
 
 #include <fmt/format.h>

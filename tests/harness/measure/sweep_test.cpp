@@ -1,6 +1,8 @@
 // Axes and the points that they make; sweep files, good and bad.
 #include "harness/measure/sweep.h"
 
+#include <algorithm>
+
 #include <gmock/gmock.h>
 
 #include "tests/support/expect_error.h"
