@@ -118,8 +118,9 @@ std::unique_ptr<backends::Backend> make_backend(const std::string& name, const s
   const std::vector<backends::DeviceInfo> devices = backend->devices();
   const bool has_host = std::ranges::find(devices, backends::kHostExecutor, &backends::DeviceInfo::id) != devices.end();
   if (plugin::has_device(devices) || (has_host && device == backends::kHostExecutor)) return backend;
-  throw unavailable(fmt::format("backend {}: {}{}", plugin::is_library_path(name) ? backend->name() : name,
-                                backend->why_none(), has_host ? "; --device host runs on the host executor" : ""));
+  const std::string library = plugin::is_library_path(name) ? fmt::format(" ({})", name) : "";
+  throw unavailable(fmt::format("backend {}{}: {}{}", backend->name(), library, backend->why_none(),
+                                has_host ? "; --device host runs on the host executor" : ""));
 }
 
 }  // namespace mlbench::cli

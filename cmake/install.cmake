@@ -8,6 +8,7 @@ set_target_properties(mlbench_plugin_header PROPERTIES EXPORT_NAME plugin)
 target_include_directories(mlbench_plugin_header INTERFACE
   $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 
+install(TARGETS mlbench_cuda mlbench_rocm LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/mlbench)
 install(FILES backends/plugin.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/mlbench)
 install(DIRECTORY examples/plugin DESTINATION ${CMAKE_INSTALL_DATADIR}/mlbench/examples)
 install(TARGETS mlbench_plugin_header EXPORT mlbench)

@@ -5,12 +5,13 @@ set -u
 
 usage() {
   cat <<'USAGE'
-Usage: qualify-gpu.sh [--quick] [--device cuda:0] [--backend cuda] [--output FOLDER]
+Usage: qualify-gpu.sh [--quick] [--backend cuda] [--device cuda:0] [--arch ARCH,...] [--output FOLDER]
 
   --quick            fewer types, prompts and points: within 8 minutes on a data-centre GPU
-  --device DEVICE    of those that `mlbench list devices` names; host: the kernels run on the processor, and nothing is
-                     measured
-  --backend BACKEND  cuda, or the path of a backend's library
+  --backend BACKEND  cuda, rocm, or the path of a backend's library
+  --device DEVICE    of those that `mlbench list devices` names, the backend's first unless told; host: the kernels run
+                     on the processor, and nothing is measured
+  --arch ARCH,...    some of llama, orion, olmo, phi, gpt_bigcode; all unless told
   --output FOLDER    where the results go; qualification-DEVICE in the current folder unless told. Steps that passed
                      there with the same program and options are not done again.
 
@@ -18,8 +19,6 @@ MLBENCH=PROGRAM runs another program than the one beside this script.
 Exit codes: 0 every step passed, 1 one did not, 2 the request is wrong, 3 the device is not there, 130 interrupted.
 USAGE
 }
-
-readonly archs=(llama orion olmo phi gpt_bigcode)
 
 say() { printf 'qualify-gpu: %s\n' "$*" >&2; }
 
@@ -31,18 +30,21 @@ fail() {
 }
 
 parse_arguments() {
-  quick='' device=cuda:0 backend=cuda output=''
+  quick='' device='' backend=cuda arch=llama,orion,olmo,phi,gpt_bigcode output=''
   while (($#)); do
     case $1 in
       --quick) quick=yes && shift && continue ;;
       -h | --help) usage && exit 0 ;;
-      --device | --backend | --output) [[ ${2-} ]] || fail 2 "$1 lacks its value" ;;
-      *) fail 2 "knows --quick, --device, --backend and --output, not $1 (--help)" ;;
+      --device | --backend | --arch | --output) [[ ${2-} ]] || fail 2 "$1 lacks its value" ;;
+      *) fail 2 "knows --quick, --backend, --device, --arch and --output, not $1 (--help)" ;;
     esac
     printf -v "${1#--}" '%s' "$2"
     shift 2
   done
-  [[ $output ]] || output=qualification-${device//[^A-Za-z0-9_.-]/-}
+  # Of a library's devices nothing is known yet.
+  [[ $device || $backend == */* ]] || device=$backend:0
+  IFS=, read -ra archs <<<"$arch"
+  [[ $output ]] || output=qualification-$(basename "${device:-$backend}" | tr -c 'A-Za-z0-9_.\n-' -)
 }
 
 # The program: MLBENCH, in a bundle beside this script, in a source tree what ./mlbench has built.
@@ -58,7 +60,9 @@ find_program() {
   mlbench=$(readlink -f "$mlbench")
   sweeps=$here/sweeps
   [[ -d $sweeps ]] || sweeps=$here/../bench/sweeps
-  kernel_tests=$(find "$(dirname "$mlbench")/tests" "$(dirname "$mlbench")/../tests/backends" -name cuda_device_test \
+  # On the host there is the executor's own test of every kernel.
+  on_host && kernel_tests=gpu_kernels_test || kernel_tests=${backend##*/}_device_test
+  kernel_program=$(find "$(dirname "$mlbench")/tests" "$(dirname "$mlbench")/../tests/backends" -name "$kernel_tests" \
     -type f -perm -u+x -print -quit 2>/dev/null)
   start_program "$here"
 }
@@ -81,13 +85,18 @@ find_device() {
   local devices code=0
   devices=$("$mlbench" list devices --backend "$backend" 2>&1) || code=$?
   printf '%s\n' "$devices" >"$output/devices.txt"
+  [[ $device ]] || device=$(awk 'NR == 2 { print $2 }' "$output/devices.txt")
   on_host && return
   awk -v device="$device" '$2 == device { found = 1 } END { exit !found }' "$output/devices.txt" && return
   say "backend $backend has no device $device; mlbench list devices says:"
   sed 's/^/  /' "$output/devices.txt" >&2
   "$mlbench" list backends 2>/dev/null | awk -v name="$backend" 'NR == 1 || $1 == name { print "  " $0 }' >&2
-  ls /dev/nvidia[0-9]* >/dev/null 2>&1 || say 'there is no /dev/nvidia0: no NVIDIA GPU, or no driver, or it is not passed into this container'
-  command -v nvidia-smi >/dev/null || say 'there is no nvidia-smi, which comes with the driver'
+  if [[ $backend == cuda ]]; then
+    ls /dev/nvidia[0-9]* >/dev/null 2>&1 || say 'there is no /dev/nvidia0: no NVIDIA GPU, or no driver, or it is not passed into this container'
+    command -v nvidia-smi >/dev/null || say 'there is no nvidia-smi, which comes with the driver'
+  elif [[ $backend == rocm ]]; then
+    ls /dev/kfd /dev/dri/render* >/dev/null 2>&1 || say 'there is no /dev/kfd or no /dev/dri/renderD*: no AMD GPU, or no driver amdgpu, or they are not passed into this container'
+  fi
   ((code == 2)) && exit 2
   exit 3
 }
@@ -98,7 +107,26 @@ describe_machine() {
     uname -a
     cat "$output/devices.txt"
     ! command -v nvidia-smi >/dev/null || nvidia-smi -q
+    [[ $backend != rocm ]] || describe_rocm
   } >"$output/machine.txt" 2>&1
+}
+
+# All that it takes to tell what differs from where this was built.
+describe_rocm() {
+  local command
+  for command in 'rocminfo' 'rocm-smi --showallinfo' 'amd-smi version' 'hipconfig --full' 'cat /opt/rocm/.info/version' \
+    'ls -l /dev/kfd /dev/dri' 'id' 'env' "ldd $(dirname "$mlbench")/libmlbench_rocm.so" 'modinfo amdgpu'; do
+    printf '\n$ %s\n' "$command"
+    if ! command -v "${command%% *}" >/dev/null; then
+      echo 'not there'
+    elif [[ $command == env ]]; then
+      env | grep -E '^(HIP|ROC|HSA|AMD|LD_LIBRARY_PATH|GPU_)'
+    else
+      $command
+    fi
+  done
+  printf '\nPackages of HIP and ROCm\n'
+  { dpkg-query --show --showformat='${Package} ${Version}\n' || rpm -qa; } 2>/dev/null | grep -E '^(lib)?(hip|roc|amd|hsa)'
 }
 
 # ---- steps
@@ -121,8 +149,22 @@ step() {
     printf '%s %s %s\n' "$verdict" $((SECONDS - start)) "$digest" >"$mark"
   else
     rm -f "$mark"
+    keep_finding "$name" "$verdict"
   fi
   record "$name" "$verdict" $((SECONDS - start)) "$(shown "$name" "$file")"
+}
+
+# What is to be read first of a step that did not pass: where it strayed first, or which tests failed.
+keep_finding() {
+  {
+    printf '==== %s: %s\n' "$1" "$2"
+    if [[ $1 == kernels ]]; then
+      grep -E -A6 ': Failure$|FAILED  \] [A-Z]' "$output/logs/$1.log" | head -200
+    else
+      tail -20 "$output/logs/$1.log"
+    fi
+    printf '\n'
+  } >>"$output/findings.txt"
 }
 
 # shown NAME FILE: the log where the step has not come as far as to its file.
@@ -176,16 +218,20 @@ verify_steps() {
 }
 
 kernel_step() {
-  if [[ ! $kernel_tests ]]; then
-    skip kernels 'no program cuda_device_test: this build was made without the CUDA toolkit, or without tests'
+  if [[ ! $kernel_program ]]; then
+    skip kernels "no program $kernel_tests: this build was made without the vendor's toolkit, or without tests"
   else
-    step kernels kernels.xml "$kernel_tests" --gtest_output="xml:$output/kernels.xml"
+    step kernels kernels.xml "$kernel_program" --gtest_output="xml:$output/kernels.xml"
   fi
 }
 
 # Under the sanitizer everything is some 50 times slower: the small presets, in the everyday run alone. Its exit code is
 # 1 where it finds something, and the program's otherwise.
 sanitizer_steps() {
+  if [[ $backend == rocm ]]; then
+    skip sanitizer 'ROCm has nothing like compute-sanitizer'
+    return
+  fi
   local sanitizer tool arch tools=(memcheck racecheck synccheck initcheck) some=("${archs[@]}")
   sanitizer=$(command -v compute-sanitizer || command -v /usr/local/cuda/bin/compute-sanitizer)
   if [[ ! $sanitizer ]]; then
@@ -246,7 +292,7 @@ print_table() {
   cat >"$output/index.html" <<PAGE
 <!doctype html><meta charset="utf-8"><title>Qualification: $backend, $device</title>
 <style>body{font:16px sans-serif;margin:2em}td,th{padding:.2em 1em;text-align:left}.passed{background:#dfd}.skipped{background:#eee}tr{background:#fdd}</style>
-<h1>Qualification of $device</h1><p>$summary (<a href="machine.txt">machine</a>)
+<h1>Qualification of $device</h1><p>$summary (<a href="machine.txt">machine</a>, <a href="findings.txt">findings</a>)
 <table><tr><th>step<th>verdict<th>seconds<th>file
 $html</table>
 PAGE
@@ -258,13 +304,12 @@ mkdir -p "$output"/{done,logs} || fail 2 "cannot write in $output"
 output=$(readlink -f "$output")
 find_device
 describe_machine
+: >"$output/findings.txt"
 
 declare -A counts=()
 rows=() html='' failures=0
 trap 'say "interrupted; the same command goes on where this one was"; exit 130' INT TERM
-if ! on_host; then
-  kernel_step
-fi
+kernel_step
 verify_steps
 if on_host; then
   skip measuring 'the host executor says nothing of how fast a device is'

@@ -1,12 +1,15 @@
 # CUDA as a device of backends/gpu, where cmake/cuda.cmake has found the toolkit: kernels and the runtime around them.
 # mlbench_flags is for the host's compiler alone: of nvcc's intermediate code it would complain.
+function(mlbench_nvcc_options target)
+  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR})
+  set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON)
+  target_compile_options(${target} PRIVATE --expt-relaxed-constexpr -Xcompiler=-Wall,-Wextra)
+  # fmt takes nvcc for a compiler of C++11 and then contradicts itself; and nvcc cannot check format strings.
+  target_compile_definitions(${target} PRIVATE FMT_USE_CONSTEXPR=1 FMT_CONSTEVAL= FMT_USE_CONSTEVAL=0)
+  target_link_libraries(${target} PRIVATE fmt::fmt)
+endfunction()
 add_library(mlbench_cuda_kernels OBJECT cuda_kernels.cu)
-target_include_directories(mlbench_cuda_kernels PRIVATE ${PROJECT_SOURCE_DIR})
-set_target_properties(mlbench_cuda_kernels PROPERTIES POSITION_INDEPENDENT_CODE ON CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON)
-target_compile_options(mlbench_cuda_kernels PRIVATE --expt-relaxed-constexpr -Xcompiler=-Wall,-Wextra)
-# fmt takes nvcc for a compiler of C++11 and then contradicts itself; and nvcc cannot check format strings.
-target_compile_definitions(mlbench_cuda_kernels PRIVATE FMT_USE_CONSTEXPR=1 FMT_CONSTEVAL= FMT_USE_CONSTEVAL=0)
-target_link_libraries(mlbench_cuda_kernels PRIVATE fmt::fmt)
+mlbench_nvcc_options(mlbench_cuda_kernels)
 
 # CUDA's own runtime is linked in: a program and a library that it opens may each have one.
 mlbench_room(cuda_runtime

@@ -23,11 +23,11 @@ hipStream_t native_stream(Stream& stream) { return vendor::native_for_launch<roc
 namespace rocm {
 namespace {
 
-// "gfx90a;gfx942;gfx1100"
+// "gfx90a,gfx942,gfx1100"
 constexpr std::string_view kBuiltFor = MLBENCH_ROCM_ARCHITECTURES;
 
 bool is_built_for(std::string_view processor) {
-  return fmt::format(";{};", kBuiltFor).find(fmt::format(";{};", processor)) != std::string::npos;
+  return fmt::format(",{},", kBuiltFor).find(fmt::format(",{},", processor)) != std::string::npos;
 }
 
 std::string visible_devices() {

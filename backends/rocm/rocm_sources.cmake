@@ -21,8 +21,9 @@ mlbench_room(rocm_runtime
   SOURCES hip_api.cpp ${hipblas_lt} rocblas_library.cpp rocm_products.cpp ${kernels}
   LINKS mlbench::gpu hip::host
   PRIVATE_LINKS fmt::fmt)
+list(JOIN MLBENCH_ROCM_ARCHITECTURES "," processors)
 target_compile_definitions(mlbench_rocm_runtime PRIVATE
-  "MLBENCH_ROCM_ARCHITECTURES=\"${MLBENCH_ROCM_ARCHITECTURES}\"" "MLBENCH_ROCBLAS=\"${MLBENCH_ROCBLAS}\""
+  "MLBENCH_ROCM_ARCHITECTURES=\"${processors}\"" "MLBENCH_ROCBLAS=\"${MLBENCH_ROCBLAS}\""
   "MLBENCH_HIPBLASLT=\"${MLBENCH_HIPBLASLT}\"")
 set_target_properties(mlbench_rocm_runtime PROPERTIES POSITION_INDEPENDENT_CODE ON)
 # RPATH, not RUNPATH: it counts for what the libraries themselves need, too.

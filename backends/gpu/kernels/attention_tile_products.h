@@ -103,9 +103,10 @@ GPU_DEVICE void score_panel(const T* keys, int steps, LaneRows<W, T, Steps, Entr
     rows.scores[n] = {};
     GPU_UNROLL
     for (int s = 0; s < Steps; ++s) {
-      if (s >= steps) break;
-      add_product<W>(rows.scores[n], rows.queries[s],
-                     right_tile_of_rows<W>(keys + n * kWidth * kPitch + s * 16, kPitch));
+      if (s < steps) {
+        add_product<W>(rows.scores[n], rows.queries[s],
+                       right_tile_of_rows<W>(keys + n * kWidth * kPitch + s * 16, kPitch));
+      }
     }
   }
 }
@@ -171,8 +172,7 @@ GPU_DEVICE void add_infinite(const T* values, int begin, int width, LaneRows<W, 
   for (int e = 0; e < Entries; ++e) {
     GPU_UNROLL
     for (int c = 0; c < Steps * 16 / kWidth; ++c) {
-      if (c * kWidth >= width) break;
-      for (int j = 0; j < kColumns; ++j) {
+      for (int j = 0; j < kColumns && c * kWidth < width; ++j) {
         const T value = values[e * kPitch + c * kWidth + tile_column<W>() + j];
         if (all_finite<T>(value.bits)) continue;
         for (int i = 0; i < kLaneRows<W>; ++i) {
@@ -193,7 +193,7 @@ GPU_DEVICE void add_panel(const T* values, int begin, int width, LaneRows<W, T, 
     const LeftTile<W, T> weights = left_tile<W, T>(&rows.scores[e * kTiles]);
     GPU_UNROLL
     for (int c = 0; c < Steps * 16 / kWidth; ++c) {
-      if (c * kWidth >= width) break;
+      if (c * kWidth >= width) continue;
       RightTile<T> right = right_tile<W>(values + e * 16 * kPitch + c * kWidth, kPitch);
       for (int i = 0; masked && i < 2; ++i) {
         finite = finite && all_finite<T>(right.pairs[i]);
@@ -218,7 +218,7 @@ GPU_DEVICE void put_rows(const AttentionCall& call, const RowTile& tile, LaneRow
     const Index offset = ((tile.first + row) * call.heads + block_place().y) * width + tile_column<W>();
     GPU_UNROLL
     for (int c = 0; c < Steps * 16 / kWidth; ++c) {
-      if (c * kWidth >= width) break;
+      if (c * kWidth >= width) continue;
       Pack<float, kColumns> out;
       for (int j = 0; j < kColumns; ++j) out[j] = rows.sums[c].values[kColumns * i + j] / rows.sum[i];
       if (call.context != nullptr) store_pack<float, kColumns>(call.context + offset + c * kWidth, out);
@@ -228,7 +228,7 @@ GPU_DEVICE void put_rows(const AttentionCall& call, const RowTile& tile, LaneRow
 }
 
 template <int W, DType type, int Steps, int Entries>
-GPU_KERNEL void attend_tile_by_products(TiledAttentionCall call) {
+GPU_KERNEL_OF(kProductThreads<W>) void attend_tile_by_products(TiledAttentionCall call) {
   using T = typename Stored<type>::type;
   using Panel = EntryPanel<T, Steps, Entries>;
   GPU_SHARED(Panel, key_panel, [1]);

@@ -13,6 +13,7 @@
 #include "core/error.h"
 
 #define GPU_KERNEL static __global__
+#define GPU_KERNEL_OF(threads) static __global__ __launch_bounds__(threads)
 #define GPU_DEVICE inline __device__
 #define GPU_UNROLL _Pragma("unroll")
 

@@ -15,6 +15,7 @@
 
 #define MLBENCH_GPU_TARGET host_device
 #define GPU_KERNEL [[maybe_unused]] static
+#define GPU_KERNEL_OF(threads) GPU_KERNEL
 #define GPU_DEVICE inline
 #define GPU_UNROLL
 

@@ -3,6 +3,7 @@
 // several compilers.
 //
 //   GPU_KERNEL void f(Call call)      a kernel; arguments are plain structs, by value
+//   GPU_KERNEL_OF(threads)            the same, of blocks that have no more threads: each may have more registers
 //   GPU_DEVICE                        before a function that kernels call
 //   GPU_SHARED(T, name, [8][33])      a block's array; GPU_DYNAMIC_SHARED(T, name): T* to what launch() asked for
 //   GPU_UNROLL                        before a loop over a thread's own array, which a device keeps in registers only
