@@ -8,9 +8,9 @@ namespace mlbench::backends {
 namespace {
 
 constexpr Entry kEntries[] = {
-    {"cpu", "oneDNN on this machine's processor", &cpu::make_cpu_backend, "", ""},
-    {"cuda", "CUDA with cuBLAS", nullptr, "libmlbench_cuda.so", ""},
-    {"rocm", "ROCm with HIP", nullptr, "", "ROCm support (needs HIP and rocBLAS)"},
+    {"cpu", "oneDNN on this machine's processor", &cpu::make_cpu_backend, ""},
+    {"cuda", "CUDA with cuBLAS", nullptr, "libmlbench_cuda.so"},
+    {"rocm", "ROCm with HIP", nullptr, "libmlbench_rocm.so"},
 };
 
 }  // namespace

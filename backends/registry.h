@@ -14,9 +14,8 @@ namespace mlbench::backends {
 struct Entry {
   std::string_view name;
   std::string_view summary;            // one line for listings
-  std::unique_ptr<Backend> (*make)();  // null: in a library of its own, or not part of this build
-  std::string_view file;               // of its library, which stands with the program; empty: none
-  std::string_view missing;            // with neither: what it would take
+  std::unique_ptr<Backend> (*make)();  // null: in a library of its own
+  std::string_view file;               // of that library, which stands with the program
 };
 
 // The reference is not among them: it is the truth, and harness/ shows it as a backend.

@@ -1,5 +1,6 @@
 #include "cli/backends.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <utility>
 
@@ -54,22 +55,22 @@ Error unknown(const std::string& name) {
                                    in_quotes(name), near_names_hint(name, known_names(), "mlbench list backends")));
 }
 
+std::unique_ptr<backends::Backend> open_backend(const std::string& name, const plugin::OpenOptions& options) {
+  if (name == kReference) return harness::make_reference_backend();
+  if (plugin::is_library_path(name)) return plugin::open_plugin(name, options);
+  for (const backends::Entry& entry : backends::built_in()) {
+    if (entry.name == name) return entry.make != nullptr ? entry.make() : open_library_of(entry, options);
+  }
+  throw unknown(name);
+}
+
 }  // namespace
 
 std::vector<BackendChoice> known_backends() {
   std::vector<BackendChoice> choices = {choice_of(kReference, "the float64 truth", *harness::make_reference_backend())};
   for (const backends::Entry& entry : backends::built_in()) {
-    if (entry.make != nullptr) {
-      choices.push_back(choice_of(entry.name, entry.summary, *entry.make()));
-    } else if (!entry.file.empty()) {
-      choices.push_back(choice_in_library(entry));
-    } else {
-      choices.push_back({std::string(entry.name),
-                         std::string(entry.summary),
-                         fmt::format("not part of this build: {}", entry.missing),
-                         "",
-                         {}});
-    }
+    choices.push_back(entry.make != nullptr ? choice_of(entry.name, entry.summary, *entry.make())
+                                            : choice_in_library(entry));
   }
   return choices;
 }
@@ -111,26 +112,14 @@ std::string PluginOptions::command_line() const {
   return out;
 }
 
-std::unique_ptr<backends::Backend> make_backend(const std::string& name, const PluginOptions& options) {
-  if (name == kReference) return harness::make_reference_backend();
-  if (plugin::is_library_path(name)) {
-    auto backend = plugin::open_plugin(name, options.get());
-    if (backend->devices().empty())
-      throw unavailable(fmt::format("backend {} ({}): {}", backend->name(), name, backend->why_none()));
-    return backend;
-  }
-  for (const backends::Entry& entry : backends::built_in()) {
-    if (entry.name != name) continue;
-    if (!entry.file.empty()) return open_library_of(entry, options.get());
-    if (entry.make == nullptr) {
-      throw unavailable(
-          fmt::format("backend {} is not part of this build: it was built without {}", name, entry.missing));
-    }
-    auto backend = entry.make();
-    if (backend->devices().empty()) throw unavailable(fmt::format("backend {}: {}", name, backend->why_none()));
-    return backend;
-  }
-  throw unknown(name);
+std::unique_ptr<backends::Backend> make_backend(const std::string& name, const std::string& device,
+                                                const PluginOptions& options) {
+  std::unique_ptr<backends::Backend> backend = open_backend(name, options.get());
+  const std::vector<backends::DeviceInfo> devices = backend->devices();
+  const bool has_host = std::ranges::find(devices, backends::kHostExecutor, &backends::DeviceInfo::id) != devices.end();
+  if (plugin::has_device(devices) || (has_host && device == backends::kHostExecutor)) return backend;
+  throw unavailable(fmt::format("backend {}: {}{}", plugin::is_library_path(name) ? backend->name() : name,
+                                backend->why_none(), has_host ? "; --device host runs on the host executor" : ""));
 }
 
 }  // namespace mlbench::cli

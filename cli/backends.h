@@ -37,9 +37,9 @@ class PluginOptions {
 };
 
 // The backend of that name, or in the library of that path. Throws backend.unknown (a request error) with near names,
-// backend.unavailable for one that is not part of this build or has no device, and plugin.* for a library that cannot
-// be used.
-[[nodiscard]] std::unique_ptr<backends::Backend> make_backend(const std::string& name,
+// backend.unavailable for one without a device, but for the host executor where `device` names that, and plugin.* for a
+// library that cannot be used.
+[[nodiscard]] std::unique_ptr<backends::Backend> make_backend(const std::string& name, const std::string& device = "",
                                                               const PluginOptions& options = {});
 // The same for a listing: one that is not there says so in `missing`. Throws backend.unknown and plugin.*.
 [[nodiscard]] BackendChoice backend_choice(const std::string& name, const PluginOptions& options);

@@ -273,7 +273,7 @@ class Bench {
     if (options_.against.empty() || is_library(options_.against)) {
       out.push_back(local(backend_));
       if (options_.against.empty()) return out;
-      other_ = make_backend(options_.against, options_.plugin);
+      other_ = make_backend(options_.against, options_.device, options_.plugin);
       out.push_back(local(*other_));
       return out;
     }
@@ -351,7 +351,7 @@ int exit_code_of(const BenchRun& run) {
 
 int bench(const Options& options) {
   check(options);
-  const auto backend = make_backend(options.backend, options.plugin);
+  const auto backend = make_backend(options.backend, options.device, options.plugin);
   Bench bench(options, *backend);
   (void)std::signal(SIGINT, note_interruption);
   (void)std::signal(SIGTERM, note_interruption);

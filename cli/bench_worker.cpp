@@ -68,7 +68,7 @@ int work(const Options& options) {
   } catch (const CLI::Error& error) {
     throw request_error("bench.worker", fmt::format("the job's models: {}", error.what()));
   }
-  const auto backend = make_backend(options.backend, options.plugin);
+  const auto backend = make_backend(options.backend, "", options.plugin);
   Workers workers(Workers::hardware());
   const auto load = [&](const BenchPoint& point) {
     return models.at(point.model).load(*parse_dtype(point.dtype), false, workers);

@@ -23,7 +23,7 @@ struct Options {
 
 int probe(const Options& options) {
   if (!options.json.empty() && options.json != "-") require_writable(options.json);
-  const auto backend = make_backend(options.backend, options.plugin);
+  const auto backend = make_backend(options.backend, options.device, options.plugin);
   std::vector<ProbeResult> results;
   for (const std::string& dtype : options.dtypes) {
     for (const int threads : options.threads.empty() ? std::vector<int>{Workers::hardware()} : options.threads) {

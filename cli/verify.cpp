@@ -293,7 +293,7 @@ int exit_code_of(const std::vector<BackendVerification>& results) {
 }
 
 int verify(const Options& options) {
-  const auto backend = make_backend(options.backend, options.plugin);
+  const auto backend = make_backend(options.backend, options.device, options.plugin);
   check(options);
   if (!options.json.empty() && options.json != "-") require_writable(options.json);  // now, not after an hour
   for (const std::string& file : {options.junit, options.markdown, options.html}) {

@@ -1,62 +1,32 @@
 #include "backends/cuda/cublas_library.h"
 
-#include <dlfcn.h>
-
 #include <array>
-#include <vector>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
+#include "backends/gpu/vendor/library.h"
 #include "core/error.h"
 
 namespace mlbench::cuda {
-namespace {
-
-Error not_there(const std::string& why) {
-  return Error(ErrorKind::unavailable, "backend.unavailable",
-               "cuBLASLt, which multiplies matrices, cannot be opened: " + why);
-}
-
-std::string last_reason() {
-  const char* text = ::dlerror();
-  return text == nullptr ? "no reason given" : one_line(text);
-}
-
-template <class Function>
-void find(void* library, const std::string& name, const char* symbol, Function& function) {
-  function = reinterpret_cast<Function>(::dlsym(library, symbol));
-  if (function == nullptr) throw not_there(fmt::format("{} has no {}", name, symbol));
-}
-
-CublasFunctions functions_of(void* library, const std::string& name) {
-  CublasFunctions f;
-  find(library, name, "cublasLtCreate", f.create);
-  find(library, name, "cublasLtDestroy", f.destroy);
-  find(library, name, "cublasLtGetVersion", f.get_version);
-  find(library, name, "cublasLtGetStatusString", f.get_status_string);
-  find(library, name, "cublasLtMatmul", f.matmul);
-  find(library, name, "cublasLtMatmulAlgoGetHeuristic", f.get_heuristic);
-  find(library, name, "cublasLtMatmulDescCreate", f.create_operation);
-  find(library, name, "cublasLtMatmulDescDestroy", f.destroy_operation);
-  find(library, name, "cublasLtMatmulDescSetAttribute", f.set_operation);
-  find(library, name, "cublasLtMatrixLayoutCreate", f.create_layout);
-  find(library, name, "cublasLtMatrixLayoutDestroy", f.destroy_layout);
-  find(library, name, "cublasLtMatmulPreferenceCreate", f.create_preference);
-  find(library, name, "cublasLtMatmulPreferenceDestroy", f.destroy_preference);
-  find(library, name, "cublasLtMatmulPreferenceSetAttribute", f.set_preference);
-  return f;
-}
-
-}  // namespace
 
 CublasFunctions open_cublas(std::span<const std::string> names) {
-  std::vector<std::string> reasons;
-  for (const std::string& name : names) {
-    if (void* library = ::dlopen(name.c_str(), RTLD_LAZY | RTLD_LOCAL)) return functions_of(library, name);
-    reasons.push_back(last_reason());
-  }
-  throw not_there(fmt::format("{} (it comes with the CUDA toolkit)", fmt::join(reasons, "; ")));
+  const gpu::vendor::Library library({"cuBLASLt, which multiplies matrices,", "it comes with the CUDA toolkit"}, names);
+  CublasFunctions f;
+  library.find("cublasLtCreate", f.create);
+  library.find("cublasLtDestroy", f.destroy);
+  library.find("cublasLtGetVersion", f.get_version);
+  library.find("cublasLtGetStatusString", f.get_status_string);
+  library.find("cublasLtMatmul", f.matmul);
+  library.find("cublasLtMatmulAlgoGetHeuristic", f.get_heuristic);
+  library.find("cublasLtMatmulDescCreate", f.create_operation);
+  library.find("cublasLtMatmulDescDestroy", f.destroy_operation);
+  library.find("cublasLtMatmulDescSetAttribute", f.set_operation);
+  library.find("cublasLtMatrixLayoutCreate", f.create_layout);
+  library.find("cublasLtMatrixLayoutDestroy", f.destroy_layout);
+  library.find("cublasLtMatmulPreferenceCreate", f.create_preference);
+  library.find("cublasLtMatmulPreferenceDestroy", f.destroy_preference);
+  library.find("cublasLtMatmulPreferenceSetAttribute", f.set_preference);
+  return f;
 }
 
 const CublasFunctions& cublas() {

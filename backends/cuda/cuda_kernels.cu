@@ -1,18 +1,16 @@
 // The kernels of backends/gpu, as nvcc makes them.
-#include "backends/cuda/cuda_runtime.h"
-#include "backends/cuda/cuda_stream.h"
+#include "backends/cuda/cuda_api.h"
 #include "backends/gpu/kernels/launched_kernels.h"
+#include "backends/gpu/vendor/stream.h"
 
 namespace mlbench {
 
 cudaStream_t gpu::cuda_device::native_stream(Stream& stream) {
-  const cuda::CudaStream& own = cuda::cuda_stream(stream);
-  own.use_device();  // a launch is to be on the stream's
-  return own.native();
+  return gpu::vendor::native_for_launch<cuda::CudaApi>(stream);
 }
 
-std::unique_ptr<gpu::Kernels> cuda::make_cuda_kernels() {
-  return std::make_unique<gpu::cuda_device::LaunchedKernels<32>>();
+std::unique_ptr<gpu::Kernels> cuda::CudaApi::make_kernels(const Properties& /*said*/) {
+  return std::make_unique<gpu::cuda_device::LaunchedKernels<kWarpWidth>>();
 }
 
 }  // namespace mlbench

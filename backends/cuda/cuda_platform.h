@@ -8,8 +8,6 @@
 
 namespace mlbench::cuda {
 
-inline constexpr int kWarpWidth = 32;  // of every NVIDIA device so far
-
 [[nodiscard]] std::unique_ptr<gpu::Platform> make_cuda_platform();
 
 }  // namespace mlbench::cuda

@@ -10,9 +10,9 @@ target_link_libraries(mlbench_cuda_kernels PRIVATE fmt::fmt)
 
 # CUDA's own runtime is linked in: a program and a library that it opens may each have one.
 mlbench_room(cuda_runtime
-  SOURCES cublas_library.cpp cublas_product.cpp cuda_devices.cpp cuda_error.cpp cuda_runtime.cpp $<TARGET_OBJECTS:mlbench_cuda_kernels>
-  LINKS mlbench::backends
-  PRIVATE_LINKS fmt::fmt CUDA::cudart_static ${CMAKE_DL_LIBS})
+  SOURCES cublas_library.cpp cublas_product.cpp cuda_api.cpp $<TARGET_OBJECTS:mlbench_cuda_kernels>
+  LINKS mlbench::gpu CUDA::cudart_static
+  PRIVATE_LINKS fmt::fmt)
 set_target_properties(mlbench_cuda_runtime PROPERTIES POSITION_INDEPENDENT_CODE ON)
 
 # cuBLASLt is opened when a device is used, so that what links this also loads where there is no CUDA. It is looked for

@@ -105,7 +105,30 @@ class GpuBackend final : public backends::Backend {
   std::unique_ptr<Platform> platform_;
 };
 
+class HostPlatform final : public Platform {
+ public:
+  HostPlatform(std::string_view name, std::string_view why, int warp_width)
+      : name_(name), why_(why), warp_width_(warp_width) {}
+
+  [[nodiscard]] std::string_view name() const override { return name_; }
+  [[nodiscard]] std::string version() const override { return why_; }
+  [[nodiscard]] std::string why_none() const override { return why_; }
+  [[nodiscard]] int warp_width() const override { return warp_width_; }
+  [[nodiscard]] std::vector<DeviceInfo> devices() const override { return {}; }
+  [[nodiscard]] std::unique_ptr<Runtime> make_runtime(int /*device*/) const override {
+    throw Error(ErrorKind::unavailable, "backend.unavailable", why_);
+  }
+
+ private:
+  std::string name_, why_;
+  int warp_width_;
+};
+
 }  // namespace
+
+std::unique_ptr<Platform> make_host_platform(std::string_view name, std::string_view why, int warp_width) {
+  return std::make_unique<HostPlatform>(name, why, warp_width);
+}
 
 std::unique_ptr<backends::Backend> make_gpu_backend(std::unique_ptr<Platform> platform) {
   return std::make_unique<GpuBackend>(std::move(platform));

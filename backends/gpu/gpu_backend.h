@@ -26,6 +26,9 @@ class Platform {
   [[nodiscard]] virtual int warp_width() const = 0;
 };
 
+// Of a build without the vendor's toolkit, which `why` says: no devices but the host executor, with warps of that width.
+[[nodiscard]] std::unique_ptr<Platform> make_host_platform(std::string_view name, std::string_view why, int warp_width);
+
 // --device is "host" for the executor, otherwise one of the platform's; empty: its first.
 [[nodiscard]] std::unique_ptr<backends::Backend> make_gpu_backend(std::unique_ptr<Platform> platform);
 

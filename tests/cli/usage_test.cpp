@@ -1,4 +1,6 @@
 // What is typed wrongly: one line that says what, and what would be right; nothing on standard output.
+#include <algorithm>
+
 #include <gmock/gmock.h>
 
 #include "tests/cli/case_copy.h"
@@ -86,25 +88,41 @@ TEST(Usage, UnknownNamesShowNearOnes) {
                2, "\"phi2\"; near: phi-2");
 }
 
-TEST(Usage, ABackendThatIsNotBuiltIsUnavailable) {
-  expect_error({"verify", "--arch", "olmo", "--backend", "rocm"}, 3, "backend rocm is not part of this");
+// With a device: only the device that it does not have.
+TEST(Usage, ADeviceThatIsNotThereIsUnavailableAndTheHostIsNamed) {
+  for (const std::string backend : {"cuda", "rocm"}) {
+    const Outcome outcome = run_program({"verify", "--arch", "olmo", "--backend", backend, "--device", backend + ":99"});
+    EXPECT_EQ(outcome.exit_code, 3);
+    EXPECT_THAT(outcome.out + outcome.err, HasSubstr("host")) << backend;
+  }
 }
 
-TEST(Usage, ADeviceThatIsNotThereIsUnavailableAndTheHostIsNamed) {
-  const Outcome outcome = run_program({"verify", "--arch", "olmo", "--backend", "cuda", "--device", "cuda:99"});
-  EXPECT_EQ(outcome.exit_code, 3);
-  EXPECT_THAT(outcome.out, AllOf(HasSubstr("unsupported: model: "), HasSubstr("host")));
+TEST(Usage, ABackendWithoutADeviceSaysInOneLineWhatIsMissing) {
+  for (const std::string backend : {"cuda", "rocm"}) {
+    const Outcome seen = run_program({"list", "devices", "--json", "-"});
+    if (seen.out.find('"' + backend + ":0\"") != std::string::npos) continue;
+    for (const char* command : {"verify", "bench"}) {
+      const Outcome outcome = run_program({command, "--arch", "olmo", "--backend", backend});
+      EXPECT_EQ(outcome.exit_code, 3);
+      EXPECT_EQ(outcome.out, "");
+      EXPECT_THAT(outcome.err, AllOf(HasSubstr("backend " + backend + ": "), HasSubstr("; --device host runs on the")));
+      EXPECT_EQ(std::ranges::count(outcome.err, '\n'), 1) << outcome.err;
+    }
+  }
 }
 
 TEST(Usage, TheHostExecutorIsNamedInResults) {
-  const Outcome outcome = run_program({"verify", "--arch", "olmo", "--backend", "cuda", "--device", "host", "--inputs",
-                                       "random", "--call", "single/0 prefill"});
-  EXPECT_EQ(outcome.exit_code, 0);
-  EXPECT_THAT(outcome.out, HasSubstr("on cuda (host executor)"));
+  for (const std::string backend : {"cuda", "rocm"}) {
+    const Outcome outcome = run_program({"verify", "--arch", "olmo", "--backend", backend, "--device", "host", "--inputs",
+                                         "random", "--call", "single/0 prefill"});
+    EXPECT_EQ(outcome.exit_code, 0);
+    EXPECT_THAT(outcome.out, HasSubstr("on " + backend + " (host executor)"));
+  }
 }
 
 TEST(Usage, TheHostExecutorIsNotMeasured) {
-  expect_error({"bench", "--arch", "olmo", "--backend", "cuda", "--device", "host"}, 2, "bench.host_executor");
+  for (const char* backend : {"cuda", "rocm"})
+    expect_error({"bench", "--arch", "olmo", "--backend", backend, "--device", "host"}, 2, "bench.host_executor");
 }
 
 TEST(Usage, WhatABackendDoesNotSupportIsToldWithTheReason) {

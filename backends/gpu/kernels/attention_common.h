@@ -12,14 +12,6 @@ inline void require_supported(const AttentionCall& call) {
   if (!support) throw Error(ErrorKind::internal, "backend.failed", support.reason);
 }
 
-// An array whose length and places are ints.
-template <class T, int n>
-struct Values {
-  T values[static_cast<std::size_t>(n)];
-
-  constexpr T& operator[](int i) { return values[i]; }
-  constexpr const T& operator[](int i) const { return values[i]; }
-};
 using Floats = Pack<float, kPack>;
 
 constexpr Index rounded_up(Index value, Index unit) { return (value + unit - 1) / unit * unit; }

@@ -1,14 +1,13 @@
-// Attention of prompts by products of small tiles, for bf16 and f16 with warps of 32: attention_tiles.h's second
-// kernel.
+// Attention of prompts by products of small tiles, for bf16 and f16: attention_tiles.h's second kernel.
 //
 // As its first, but queries are rounded to the cache's type before they meet keys, and weights before they meet values:
 // what a session declares as attention_inputs. Scores are scaled after the product, in float32, and weights are summed
-// before they are rounded. d is a multiple of 16. Products are exact; sums are float32 as the tensor cores make them
-// (16 terms at a time with CUDA, truncated; one by one on the host).
+// before they are rounded. d is a multiple of 16. Products are exact; sums are float32 as the matrix units make them
+// (truncated on devices, 16 terms at a time with CUDA; one by one on the host).
 //
 // A block owns a tile and a query head, each of its 4 warps 16 rows: their queries, scores and sums are spread over the
-// warp as tile_product.h says, so that a lane has parts of two rows, `row` and `row` + 8, and the four lanes of a row
-// share what they know of it. Keys and values pass through shared memory, 64 entries at a time, 32 where they are wider
+// warp as tile_product.h says, so that a lane has parts of one row or two, `row` and `row` + 8, and the four lanes of a
+// row share what they know of it. Keys and values pass through shared memory, 64 entries at a time, 32 where they are wider
 // than 128: up to 35 KiB.
 #pragma once
 
@@ -24,18 +23,19 @@ template <int W>
          width <= kMostWidth;
 }
 
-inline constexpr int kProductThreads = 128, kWarpRows = 16;
-static_assert(kTileRows == kProductThreads / 32 * kWarpRows);
+inline constexpr int kWarpRows = 16;
+template <int W>
+inline constexpr int kProductThreads = kTileRows / kWarpRows * W;
 
-// What a lane keeps of its two rows; Steps: the most 16 columns of a head; Entries: that are taken together. `sum` is
-// of the weights that it has alone.
-template <class T, int Steps, int Entries>
+// What a lane keeps of its rows; Steps: the most 16 columns of a head; Entries: that are taken together. `sum` is of the
+// weights that it has alone.
+template <int W, class T, int Steps, int Entries>
 struct LaneRows {
-  Values<LeftTile<T>, Steps> queries;
-  Values<SumTile, Entries / 8> scores;
-  Values<SumTile, 2 * Steps> sums = {};
-  int seen[2] = {};  // entries; 0 for rows that the tile does not have
-  float largest[2] = {-INFINITY, -INFINITY}, sum[2] = {};
+  Values<LeftTile<W, T>, Steps> queries;
+  Values<SumTile, Entries / kTileWidth<W>> scores;
+  Values<SumTile, Steps * 16 / kTileWidth<W>> sums = {};
+  Values<int, kLaneRows<W>> seen = {};  // entries; 0 for rows that the tile does not have
+  Values<float, kLaneRows<W>> largest, sum = {};
 };
 
 // Keys or values: rows are an odd number of packs apart, see PartLayout.
@@ -52,18 +52,20 @@ GPU_DEVICE Pair query_pair(const float* q, bool there) {
 }
 
 template <int W, class T, int Steps, int Entries>
-GPU_DEVICE void load_rows(const AttentionCall& call, const RowTile& tile, LaneRows<T, Steps, Entries>& rows) {
+GPU_DEVICE void load_rows(const AttentionCall& call, const RowTile& tile, LaneRows<W, T, Steps, Entries>& rows) {
   const Index width = call.cache.width, stride = call.heads * width;
-  const int row = warp<W>() * kWarpRows + lane<W>() / 4;
-  const float* q = call.q + (tile.first + row) * stride + block_place().y * width + lane<W>() % 4 * 2;
-  for (int i = 0; i < 2; ++i) {
+  const int row = warp<W>() * kWarpRows + tile_row<W>();
+  const float* q = call.q + (tile.first + row) * stride + block_place().y * width + tile_column<W>();
+  for (int i = 0; i < kLaneRows<W>; ++i) {
     rows.seen[i] = row + 8 * i < tile.count ? call.visible.prefix[tile.first + row + 8 * i] : 0;
+    rows.largest[i] = -INFINITY;
   }
   GPU_UNROLL
   for (int s = 0; s < Steps; ++s) {
-    for (int i = 0; i < 4; ++i) {
-      const bool there = s * 16 < width && row + i % 2 * 8 < tile.count;
-      rows.queries[s].pairs[i] = query_pair<T>(q + i % 2 * 8 * stride + s * 16 + i / 2 * 8, there);
+    for (int i = 0; i < 2 * kLaneRows<W>; ++i) {
+      const int other = i % kLaneRows<W> * 8;
+      const bool there = s * 16 < width && row + other < tile.count;
+      rows.queries[s].pairs[i] = query_pair<T>(q + other * stride + s * 16 + i / kLaneRows<W> * kPairStep<W>, there);
     }
   }
 }
@@ -76,10 +78,10 @@ GPU_DEVICE void find_entries(const HeadEntries& entries, int begin, int end, Ind
 }
 
 // Keys and values of entries to shared memory; entries from `count` on are zeros.
-template <class T, int Steps, int Entries>
+template <int W, class T, int Steps, int Entries>
 GPU_DEVICE void stage_panels(const T* cache, const HeadEntries& entries, const Index* offsets, int count, T* keys,
                              T* values) {
-  const int packs = entries.width / 8, at_once = kProductThreads / packs;
+  const int packs = entries.width / 8, at_once = kProductThreads<W> / packs;
   const int pack = thread_place().x % packs, first = thread_place().x / packs;
   if (first >= at_once) return;
   for (int e = first; e < Entries; e += at_once) {
@@ -94,49 +96,63 @@ GPU_DEVICE void stage_panels(const T* cache, const HeadEntries& entries, const I
 }
 
 template <int W, class T, int Steps, int Entries>
-GPU_DEVICE void score_panel(const T* keys, int steps, LaneRows<T, Steps, Entries>& rows) {
-  constexpr int kPitch = kPanelPitch<Steps>;
+GPU_DEVICE void score_panel(const T* keys, int steps, LaneRows<W, T, Steps, Entries>& rows) {
+  constexpr int kPitch = kPanelPitch<Steps>, kWidth = kTileWidth<W>;
   GPU_UNROLL
-  for (int n = 0; n < Entries / 8; ++n) {
+  for (int n = 0; n < Entries / kWidth; ++n) {
     rows.scores[n] = {};
     GPU_UNROLL
     for (int s = 0; s < Steps; ++s) {
       if (s >= steps) break;
-      add_product<W>(rows.scores[n], rows.queries[s], right_tile_of_rows<W>(keys + n * 8 * kPitch + s * 16, kPitch));
+      add_product<W>(rows.scores[n], rows.queries[s],
+                     right_tile_of_rows<W>(keys + n * kWidth * kPitch + s * 16, kPitch));
     }
   }
 }
 
+// Over the four lanes of a row.
+template <int W>
+GPU_DEVICE float row_max(float value) {
+  for (int i = 1; i < 4; i *= 2) value = gpu_max(value, shuffle_xor<W>(value, i * kNextLane<W>));
+  return value;
+}
+template <int W>
+GPU_DEVICE float row_sum(float value) {
+  for (int i = 1; i < 4; i *= 2) value += shuffle_xor<W>(value, i * kNextLane<W>);
+  return value;
+}
+
 // Scores become weights; what was summed before is scaled to the new maximum.
 template <int W, class T, int Steps, int Entries>
-GPU_DEVICE void raise_panel(float scale, int begin, LaneRows<T, Steps, Entries>& rows) {
+GPU_DEVICE void raise_panel(float scale, int begin, LaneRows<W, T, Steps, Entries>& rows) {
+  constexpr int kWidth = kTileWidth<W>, kColumns = kLaneColumns<W>;
   GPU_UNROLL
-  for (int i = 0; i < 2; ++i) {
-    const int seen = rows.seen[i] - begin - lane<W>() % 4 * 2;
+  for (int i = 0; i < kLaneRows<W>; ++i) {
+    const int seen = rows.seen[i] - begin - tile_column<W>();
     float largest = rows.largest[i];
     GPU_UNROLL
-    for (int n = 0; n < Entries / 8; ++n) {
-      for (int j = 0; j < 2; ++j) {
-        float& score = rows.scores[n].values[2 * i + j];
-        score = n * 8 + j < seen ? scale * score : -INFINITY;
+    for (int n = 0; n < Entries / kWidth; ++n) {
+      for (int j = 0; j < kColumns; ++j) {
+        float& score = rows.scores[n].values[kColumns * i + j];
+        score = n * kWidth + j < seen ? scale * score : -INFINITY;
         largest = gpu_max(largest, score);
       }
     }
-    for (int mask = 1; mask < 4; mask *= 2) largest = gpu_max(largest, shuffle_xor<W>(largest, mask));
+    largest = row_max<W>(largest);
     const float base = base_of(largest), factor = gpu_exp(rows.largest[i] - base);
     rows.largest[i] = largest;
     rows.sum[i] *= factor;
     GPU_UNROLL
-    for (int n = 0; n < Entries / 8; ++n) {
-      for (int j = 0; j < 2; ++j) {
-        float& weight = rows.scores[n].values[2 * i + j];
+    for (int n = 0; n < Entries / kWidth; ++n) {
+      for (int j = 0; j < kColumns; ++j) {
+        float& weight = rows.scores[n].values[kColumns * i + j];
         weight = gpu_exp(weight - base);
         rows.sum[i] += weight;
       }
     }
     GPU_UNROLL
-    for (int c = 0; c < 2 * Steps; ++c) {
-      for (int j = 0; j < 2; ++j) rows.sums[c].values[2 * i + j] *= factor;
+    for (int c = 0; c < Steps * 16 / kWidth; ++c) {
+      for (int j = 0; j < kColumns; ++j) rows.sums[c].values[kColumns * i + j] *= factor;
     }
   }
 }
@@ -150,17 +166,17 @@ GPU_DEVICE bool all_finite(Pair pair) {
 // Values that the products have left out, to the rows that see their entry: infinities, or no numbers, whatever the
 // weight.
 template <int W, class T, int Steps, int Entries>
-GPU_DEVICE void add_infinite(const T* values, int begin, int width, LaneRows<T, Steps, Entries>& rows) {
-  constexpr int kPitch = kPanelPitch<Steps>;
+GPU_DEVICE void add_infinite(const T* values, int begin, int width, LaneRows<W, T, Steps, Entries>& rows) {
+  constexpr int kPitch = kPanelPitch<Steps>, kWidth = kTileWidth<W>, kColumns = kLaneColumns<W>;
   for (int e = 0; e < Entries; ++e) {
     GPU_UNROLL
-    for (int c = 0; c < 2 * Steps; ++c) {
-      if (c * 8 >= width) break;
-      for (int j = 0; j < 2; ++j) {
-        const T value = values[e * kPitch + c * 8 + lane<W>() % 4 * 2 + j];
+    for (int c = 0; c < Steps * 16 / kWidth; ++c) {
+      if (c * kWidth >= width) break;
+      for (int j = 0; j < kColumns; ++j) {
+        const T value = values[e * kPitch + c * kWidth + tile_column<W>() + j];
         if (all_finite<T>(value.bits)) continue;
-        for (int i = 0; i < 2; ++i) {
-          if (begin + e < rows.seen[i]) rows.sums[c].values[2 * i + j] += to_float(value);
+        for (int i = 0; i < kLaneRows<W>; ++i) {
+          if (begin + e < rows.seen[i]) rows.sums[c].values[kColumns * i + j] += to_float(value);
         }
       }
     }
@@ -169,16 +185,16 @@ GPU_DEVICE void add_infinite(const T* values, int begin, int width, LaneRows<T, 
 
 // sums += weights values. Masked: rows see different entries, and 0 times infinity is no number.
 template <int W, bool masked, class T, int Steps, int Entries>
-GPU_DEVICE void add_panel(const T* values, int begin, int width, LaneRows<T, Steps, Entries>& rows) {
-  constexpr int kPitch = kPanelPitch<Steps>;
+GPU_DEVICE void add_panel(const T* values, int begin, int width, LaneRows<W, T, Steps, Entries>& rows) {
+  constexpr int kPitch = kPanelPitch<Steps>, kWidth = kTileWidth<W>, kTiles = 16 / kWidth;
   bool finite = true;
   GPU_UNROLL
   for (int e = 0; e < Entries / 16; ++e) {
-    const LeftTile<T> weights = left_tile<T>(rows.scores[2 * e], rows.scores[2 * e + 1]);
+    const LeftTile<W, T> weights = left_tile<W, T>(&rows.scores[e * kTiles]);
     GPU_UNROLL
-    for (int c = 0; c < 2 * Steps; ++c) {
-      if (c * 8 >= width) break;
-      RightTile<T> right = right_tile<W>(values + e * 16 * kPitch + c * 8, kPitch);
+    for (int c = 0; c < Steps * 16 / kWidth; ++c) {
+      if (c * kWidth >= width) break;
+      RightTile<T> right = right_tile<W>(values + e * 16 * kPitch + c * kWidth, kPitch);
       for (int i = 0; masked && i < 2; ++i) {
         finite = finite && all_finite<T>(right.pairs[i]);
         right.pairs[i] = finite_pair<T>(right.pairs[i]);
@@ -190,22 +206,23 @@ GPU_DEVICE void add_panel(const T* values, int begin, int width, LaneRows<T, Ste
 }
 
 template <int W, class T, int Steps, int Entries>
-GPU_DEVICE void put_rows(const AttentionCall& call, const RowTile& tile, LaneRows<T, Steps, Entries>& rows) {
+GPU_DEVICE void put_rows(const AttentionCall& call, const RowTile& tile, LaneRows<W, T, Steps, Entries>& rows) {
+  constexpr int kWidth = kTileWidth<W>, kColumns = kLaneColumns<W>;
   const Index width = call.cache.width;
   T* stored = static_cast<T*>(call.context_stored);
   GPU_UNROLL
-  for (int i = 0; i < 2; ++i) {
-    for (int mask = 1; mask < 4; mask *= 2) rows.sum[i] += shuffle_xor<W>(rows.sum[i], mask);
-    const int row = warp<W>() * kWarpRows + lane<W>() / 4 + 8 * i;
+  for (int i = 0; i < kLaneRows<W>; ++i) {
+    rows.sum[i] = row_sum<W>(rows.sum[i]);
+    const int row = warp<W>() * kWarpRows + tile_row<W>() + 8 * i;
     if (row >= tile.count) continue;
-    const Index offset = ((tile.first + row) * call.heads + block_place().y) * width + lane<W>() % 4 * 2;
+    const Index offset = ((tile.first + row) * call.heads + block_place().y) * width + tile_column<W>();
     GPU_UNROLL
-    for (int c = 0; c < 2 * Steps; ++c) {
-      if (c * 8 >= width) break;
-      Pack<float, 2> out;
-      for (int j = 0; j < 2; ++j) out[j] = rows.sums[c].values[2 * i + j] / rows.sum[i];
-      if (call.context != nullptr) store_pack<float, 2>(call.context + offset + c * 8, out);
-      if (stored != nullptr) store_floats<2>(stored + offset + c * 8, out);
+    for (int c = 0; c < Steps * 16 / kWidth; ++c) {
+      if (c * kWidth >= width) break;
+      Pack<float, kColumns> out;
+      for (int j = 0; j < kColumns; ++j) out[j] = rows.sums[c].values[kColumns * i + j] / rows.sum[i];
+      if (call.context != nullptr) store_pack<float, kColumns>(call.context + offset + c * kWidth, out);
+      if (stored != nullptr) store_floats<kColumns>(stored + offset + c * kWidth, out);
     }
   }
 }
@@ -225,10 +242,11 @@ GPU_KERNEL void attend_tile_by_products(TiledAttentionCall call) {
   const TilePrefixes prefixes = tile_prefixes(attention.visible, tile);
   const T* cache = static_cast<const T*>(attention.cache.data);
 
-  LaneRows<T, Steps, Entries> rows;
+  LaneRows<W, T, Steps, Entries> rows;
   load_rows<W>(attention, tile, rows);
-  int own_longest = rows.seen[0] > rows.seen[1] ? rows.seen[0] : rows.seen[1];
-  for (int mask = 4; mask < W; mask *= 2) {
+  int own_longest = 0;
+  for (int i = 0; i < kLaneRows<W>; ++i) own_longest = rows.seen[i] > own_longest ? rows.seen[i] : own_longest;
+  for (int mask = 1; mask < W; mask *= 2) {
     const int other = shuffle_xor<W>(own_longest, mask);
     own_longest = other > own_longest ? other : own_longest;
   }
@@ -236,7 +254,7 @@ GPU_KERNEL void attend_tile_by_products(TiledAttentionCall call) {
   for (int begin = 0; begin < prefixes.longest; begin += Entries) {
     barrier();
     const int count = prefixes.longest - begin < Entries ? prefixes.longest - begin : Entries;
-    stage_panels<T, Steps, Entries>(cache, entries, offsets, count, keys, values);
+    stage_panels<W, T, Steps, Entries>(cache, entries, offsets, count, keys, values);
     barrier();
     find_entries<Entries>(entries, begin + Entries, prefixes.longest, offsets);
     if (begin >= own_longest) continue;
@@ -258,7 +276,7 @@ void launch_tile_products(Stream& stream, const TiledAttentionCall& call) {
   const auto kernel = width <= 64    ? attend_tile_by_products<W, type, 4, 64>
                       : width <= 128 ? attend_tile_by_products<W, type, 8, 64>
                                      : attend_tile_by_products<W, type, 16, 32>;
-  launch(kernel, grid, Place{kProductThreads, 1, 1}, 0, stream, call);
+  launch(kernel, grid, Place{kProductThreads<W>, 1, 1}, 0, stream, call);
 }
 
 }  // namespace mlbench::gpu::MLBENCH_GPU_TARGET

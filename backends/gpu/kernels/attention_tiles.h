@@ -250,19 +250,19 @@ void launch_tiles(Stream& stream, const TiledAttentionCall& call) {
   launch(kernel, grid, Place{kTileThreads, 1, 1}, 0, stream, call);
 }
 
+// `by_products` as tile_products_take() allows it.
 template <int W>
-void launch_attend_tiles(Stream& stream, const TiledAttentionCall& call) {
+void launch_attend_tiles(Stream& stream, const TiledAttentionCall& call, bool by_products) {
   const AttentionCall& attention = call.attention;
   if (call.count == 0) return;
   require_supported(attention);
-  const bool narrow = tile_products_take<W>(attention.cache.stored, attention.cache.width);
   with_stored(attention.cache.stored, [&](auto type) {
     if constexpr (type() != DType::f32 && kHasTileProducts<W>) {
-      if (narrow) return launch_tile_products<W, type()>(stream, call);
+      if (by_products) return launch_tile_products<W, type()>(stream, call);
     }
     launch_tiles<W, type()>(stream, call);
   });
-  launch_probs<W>(stream, attention, narrow);
+  launch_probs<W>(stream, attention, by_products);
 }
 
 }  // namespace mlbench::gpu::MLBENCH_GPU_TARGET

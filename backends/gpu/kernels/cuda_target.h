@@ -53,6 +53,11 @@ GPU_DEVICE T from_float(float x) {
   }
 }
 
+// Of tile_product.h: by the tensor cores.
+#define GPU_TENSOR_CORES
+template <int W>
+inline constexpr bool kHasTileProducts = W == 32;
+
 template <class Call, class Bytes>
 void launch(void (*kernel)(Call), Place grid, Place block, Bytes shared_bytes, Stream& stream,
             const std::type_identity_t<Call>& call) {

@@ -56,6 +56,13 @@ GPU_DEVICE T from_float(float x) {
   }
 }
 
+// Of tile_product.h: by the matrix cores of AMD's Instinct series, from MI200 on.
+#if defined(__gfx90a__) || defined(__gfx942__)
+#define GPU_MATRIX_CORES
+#endif
+template <int W>
+inline constexpr bool kHasTileProducts = W == 64;
+
 template <class Call, class Bytes>
 void launch(void (*kernel)(Call), Place grid, Place block, Bytes shared_bytes, Stream& stream,
             const std::type_identity_t<Call>& call) {

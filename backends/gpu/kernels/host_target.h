@@ -168,6 +168,10 @@ inline float gpu_abs(float x) { return std::fabs(x); }
 inline float gpu_max(float a, float b) { return std::fmax(a, b); }
 inline float gpu_min(float a, float b) { return std::fmin(a, b); }
 
+// Of tile_product.h.
+template <int W>
+inline constexpr bool kHasTileProducts = W == 32 || W == 64;
+
 template <class Call, class Bytes>
 void launch(void (*kernel)(Call), Place grid, Place block, Bytes shared_bytes, Stream& /*done at once*/,
             const std::type_identity_t<Call>& call, Here here = Here::current()) {

@@ -1,16 +1,20 @@
-// A warp's product of small tiles: sums[16, 8] += left[16, 16] right[16, 8], factors bf16 or f16, sums float32, all
-// spread over the 32 lanes. With CUDA it is one instruction of the tensor cores (PTX ISA, mma.sync.aligned.m16n8k16:
-// its layout is used everywhere); the host exchanges factors between lanes, multiplies exactly and adds in order, in
-// float32.
+// A warp's product of small tiles: sums[16, n] += left[16, 16] right[16, n], factors bf16 or f16, sums float32, all
+// spread over the lanes. With CUDA it is one instruction of the tensor cores (PTX ISA, mma.sync.aligned.m16n8k16), with
+// HIP and warps of 64 one of the matrix cores (AMD, "Instinct MI200" and "MI300 Instruction Set Architecture",
+// v_mfma_f32_16x16x16): their layouts are used everywhere. The host exchanges factors between lanes, multiplies exactly
+// and adds in order, in float32.
 //
-// Lane l has, with row = l / 4 and column = 2 (l % 4), of
+// Warps of 32: n = 8. Lane l has, with row = l / 4 and column = 2 (l % 4), of
 //   sums   [row, column], [row, column + 1], [row + 8, column], [row + 8, column + 1]
 //   left   pairs at [row, column], [row + 8, column], [row, column + 8], [row + 8, column + 8], each with its right
-//   neighbour right  pairs at [column, row], [column + 8, row], each with its lower neighbour
-// so that two tiles of sums, side by side and rounded, are a left tile: pairs 0 and 1 of the first, 2 and 3 of the
-// second.
-//
-// AMD's matrix units have other shapes and layouts: there is no such product with HIP yet.
+//          neighbour
+//   right  pairs at [column, row], [column + 8, row], each with its lower neighbour
+// Warps of 64: n = 16, and the instruction is given right^T left^T. Lane l has, with row = l % 16 and
+// column = 4 (l / 16), of
+//   sums   [row, column] to [row, column + 3]
+//   left   pairs at [row, column], [row, column + 2], each with its right neighbour
+//   right  pairs at [column, row], [column + 2, row], each with its lower neighbour
+// so that in both four lanes share a row, and tiles of sums, side by side up to 16 columns and rounded, are a left tile.
 #pragma once
 
 #include <type_traits>
@@ -19,23 +23,40 @@
 
 namespace mlbench::gpu::MLBENCH_GPU_TARGET {
 
-#if defined(__HIPCC__) || defined(__HIP__)
+// Of tiles in a lane: rows, neighbouring columns of sums, columns of all lanes together, from a pair of a row or column
+// to the next, and the lanes of a row: l, l ^ kNextLane, l ^ 2 kNextLane, l ^ 3 kNextLane.
 template <int W>
-inline constexpr bool kHasTileProducts = false;
-#else
+inline constexpr int kLaneRows = W == 32 ? 2 : 1;
 template <int W>
-inline constexpr bool kHasTileProducts = W == 32;
-#endif
+inline constexpr int kLaneColumns = W == 32 ? 2 : 4;
+template <int W>
+inline constexpr int kTileWidth = 4 * kLaneColumns<W>;
+template <int W>
+inline constexpr int kPairStep = W == 32 ? 8 : 2;
+template <int W>
+inline constexpr int kNextLane = W == 32 ? 1 : 16;
+
+// A lane's first row and first column.
+template <int W>
+GPU_DEVICE int tile_row(Here here = Here::current()) {
+  return W == 32 ? lane<W>(here) / 4 : lane<W>(here) % 16;
+}
+template <int W>
+GPU_DEVICE int tile_column(Here here = Here::current()) {
+  return W == 32 ? lane<W>(here) % 4 * 2 : lane<W>(here) / 16 * 4;
+}
 
 // Two neighbours, the first in the lower half.
 using Pair = std::uint32_t;
 
+// Value kLaneColumns i + j is of the lane's row i and column j.
 struct SumTile {
   float values[4] = {};
 };
-template <class T>
+// Pair kLaneRows i + j is the i-th of the lane's row j.
+template <int W, class T>
 struct LeftTile {
-  Pair pairs[4];
+  Values<Pair, 2 * kLaneRows<W>> pairs;
 };
 template <class T>
 struct RightTile {
@@ -68,14 +89,18 @@ GPU_DEVICE Pair finite_pair(Pair pair) {
   return pair;
 }
 
-// Two sum tiles side by side, rounded.
-template <class T>
-GPU_DEVICE LeftTile<T> left_tile(const SumTile& first, const SumTile& second) {
-  return {{rounded_pair<T>(first.values[0], first.values[1]), rounded_pair<T>(first.values[2], first.values[3]),
-           rounded_pair<T>(second.values[0], second.values[1]), rounded_pair<T>(second.values[2], second.values[3])}};
+// Sum tiles side by side, of 16 columns together, rounded.
+template <int W, class T>
+GPU_DEVICE LeftTile<W, T> left_tile(const SumTile* tiles) {
+  LeftTile<W, T> out;
+  for (int i = 0; i < 2 * kLaneRows<W>; ++i) {
+    const float* values = tiles[i / 2].values + i % 2 * 2;
+    out.pairs[i] = rounded_pair<T>(values[0], values[1]);
+  }
+  return out;
 }
 
-#if defined(__CUDACC__)
+#if defined(GPU_TENSOR_CORES)
 
 // right[k][n] = memory[n * pitch + k], in shared memory: its columns stand as rows there. Rows of memory are aligned to
 // 16 bytes.
@@ -104,7 +129,7 @@ GPU_DEVICE RightTile<T> right_tile(const T* memory, int pitch) {
 }
 
 template <int W>
-GPU_DEVICE void add_product(SumTile& sums, const LeftTile<bf16>& left, const RightTile<bf16>& right) {
+GPU_DEVICE void add_product(SumTile& sums, const LeftTile<W, bf16>& left, const RightTile<bf16>& right) {
   asm volatile(
       "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
       "{%0, %1, %2, %3};"
@@ -114,7 +139,7 @@ GPU_DEVICE void add_product(SumTile& sums, const LeftTile<bf16>& left, const Rig
 }
 
 template <int W>
-GPU_DEVICE void add_product(SumTile& sums, const LeftTile<f16>& left, const RightTile<f16>& right) {
+GPU_DEVICE void add_product(SumTile& sums, const LeftTile<W, f16>& left, const RightTile<f16>& right) {
   asm volatile(
       "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
       "{%0, %1, %2, %3};"
@@ -123,48 +148,79 @@ GPU_DEVICE void add_product(SumTile& sums, const LeftTile<f16>& left, const Righ
         "r"(right.pairs[1]));
 }
 
-#elif !defined(__HIPCC__) && !defined(__HIP__)
+#else
 
 template <int W, class T>
 GPU_DEVICE RightTile<T> right_tile_of_rows(const T* memory, int pitch) {
-  const T* from = memory + lane<W>() / 4 * pitch + lane<W>() % 4 * 2;
-  return {{pair_of(from[0], from[1]), pair_of(from[8], from[9])}};
+  const T* from = memory + tile_row<W>() * pitch + tile_column<W>();
+  return {{pair_of(from[0], from[1]), pair_of(from[kPairStep<W>], from[kPairStep<W> + 1])}};
 }
 
 template <int W, class T>
 GPU_DEVICE RightTile<T> right_tile(const T* memory, int pitch) {
-  const T* from = memory + lane<W>() % 4 * 2 * pitch + lane<W>() / 4;
-  return {{pair_of(from[0], from[pitch]), pair_of(from[8 * pitch], from[9 * pitch])}};
+  const T* from = memory + tile_column<W>() * pitch + tile_row<W>();
+  const T* next = from + kPairStep<W> * pitch;
+  return {{pair_of(from[0], from[pitch]), pair_of(next[0], next[pitch])}};
 }
 
-// Sixteen values of a row of `left` (upper: of the lower 8 rows) or of a column of `right`, which lane `first` and the
-// next three have: pairs a and b of each.
+#if defined(GPU_MATRIX_CORES)
+
+template <class Values>
+GPU_DEVICE Values of_pairs(Pair first, Pair second) {
+  const Pair pairs[2] = {first, second};
+  return __builtin_bit_cast(Values, pairs);
+}
+
 template <int W, class T>
-GPU_DEVICE void gather_line(Pair a, Pair b, int first, float (&line)[16]) {
+GPU_DEVICE void add_product(SumTile& sums, const LeftTile<W, T>& left, const RightTile<T>& right) {
+  using Sums = float __attribute__((ext_vector_type(4)));
+  Sums out = __builtin_bit_cast(Sums, sums.values);
+  if constexpr (std::is_same_v<T, bf16>) {
+    using Factors = short __attribute__((ext_vector_type(4)));
+    out = __builtin_amdgcn_mfma_f32_16x16x16bf16_1k(of_pairs<Factors>(right.pairs[0], right.pairs[1]),
+                                                    of_pairs<Factors>(left.pairs[0], left.pairs[1]), out, 0, 0, 0);
+  } else {
+    using Factors = _Float16 __attribute__((ext_vector_type(4)));
+    out = __builtin_amdgcn_mfma_f32_16x16x16f16(of_pairs<Factors>(right.pairs[0], right.pairs[1]),
+                                                of_pairs<Factors>(left.pairs[0], left.pairs[1]), out, 0, 0, 0);
+  }
+  for (int i = 0; i < 4; ++i) sums.values[i] = out[i];
+}
+
+#else
+
+// Sixteen values of a row of `left` or of a column of `right`, counted within the lanes' first rows, of which four lanes
+// have pairs a and b each.
+template <int W, class T>
+GPU_DEVICE void gather_line(Pair a, Pair b, int which, Values<float, 16>& line) {
   const std::uint64_t own = static_cast<std::uint64_t>(a) | static_cast<std::uint64_t>(b) << 32U;
+  const int first = W == 32 ? which * 4 : which;
   for (int i = 0; i < 4; ++i) {
-    const std::uint64_t pairs = shuffle<W>(own, first + i);
+    const std::uint64_t pairs = shuffle<W>(own, first + i * kNextLane<W>);
     for (int j = 0; j < 2; ++j) {
-      line[2 * i + j] = to_float(of_pair<T>(static_cast<Pair>(pairs), j));
-      line[2 * i + 8 + j] = to_float(of_pair<T>(static_cast<Pair>(pairs >> 32U), j));
+      line[kLaneColumns<W> * i + j] = to_float(of_pair<T>(static_cast<Pair>(pairs), j));
+      line[kLaneColumns<W> * i + kPairStep<W> + j] = to_float(of_pair<T>(static_cast<Pair>(pairs >> 32U), j));
     }
   }
 }
 
 template <int W, class T>
-GPU_DEVICE void add_product(SumTile& sums, const LeftTile<T>& left, const RightTile<T>& right) {
-  static_assert(kHasTileProducts<W>);
-  const int row = lane<W>() / 4, column = lane<W>() % 4 * 2;
-  float rows[2][16], columns[2][16];
-  for (int i = 0; i < 2; ++i) {
-    gather_line<W, T>(left.pairs[i], left.pairs[i + 2], row * 4, rows[i]);
-    gather_line<W, T>(right.pairs[0], right.pairs[1], (column + i) * 4, columns[i]);
+GPU_DEVICE void add_product(SumTile& sums, const LeftTile<W, T>& left, const RightTile<T>& right) {
+  constexpr int kRows = kLaneRows<W>, kColumns = kLaneColumns<W>;
+  Values<Values<float, 16>, kRows> rows;
+  Values<Values<float, 16>, kColumns> columns;
+  for (int i = 0; i < kRows; ++i) {
+    gather_line<W, T>(left.pairs[i], left.pairs[i + kRows], tile_row<W>(), rows[i]);
+  }
+  for (int i = 0; i < kColumns; ++i) {
+    gather_line<W, T>(right.pairs[0], right.pairs[1], tile_column<W>() + i, columns[i]);
   }
   for (int i = 0; i < 4; ++i) {
-    for (int k = 0; k < 16; ++k) sums.values[i] += rows[i / 2][k] * columns[i % 2][k];
+    for (int k = 0; k < 16; ++k) sums.values[i] += rows[i / kColumns][k] * columns[i % kColumns][k];
   }
 }
 
+#endif
 #endif
 
 }  // namespace mlbench::gpu::MLBENCH_GPU_TARGET

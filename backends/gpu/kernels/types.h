@@ -43,4 +43,13 @@ struct alignas(sizeof(T) * static_cast<std::size_t>(n)) Pack {
   constexpr const T& operator[](int i) const { return values[i]; }
 };
 
+// An array whose length and places are ints.
+template <class T, int n>
+struct Values {
+  T values[static_cast<std::size_t>(n)];
+
+  constexpr T& operator[](int i) { return values[i]; }
+  constexpr const T& operator[](int i) const { return values[i]; }
+};
+
 }  // namespace mlbench::gpu

@@ -14,6 +14,9 @@
 namespace mlbench::cuda {
 namespace {
 
+using gpu::vendor::kFullAlignment;
+using gpu::vendor::shape_of;
+
 using testing::ElementsAre;
 using testing::HasSubstr;
 

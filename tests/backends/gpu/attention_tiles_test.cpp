@@ -37,30 +37,38 @@ struct Tiles {
 };
 
 template <int W>
-AttentionCase::Result attend(const AttentionCase& of, const std::vector<RowTile>& tiles) {
+AttentionCase::Result attend(const AttentionCase& of, const std::vector<RowTile>& tiles, bool by_products) {
   return of.run([&](const AttentionCall& call) {
     test::NoStream stream;
-    host_device::launch_attend_tiles<W>(stream, {call, tiles.data(), static_cast<Index>(tiles.size())});
+    host_device::launch_attend_tiles<W>(stream, {call, tiles.data(), static_cast<Index>(tiles.size())}, by_products);
+  });
+}
+
+// With both widths of warps, without products of tiles, and with them where they take the type and width.
+template <class Check>
+void on_every_kernel(DType type, Index width, const Check& check) {
+  test::on_every_warp([&](auto warp) {
+    check(warp, false);
+    if (host_device::tile_products_take<warp()>(type, width)) check(warp, true);
   });
 }
 
 void expect_softmax(const test::HeadShape& shape, const std::vector<test::SequenceShape>& sequences,
                     const Tiles& tiles) {
   const AttentionCase of(shape, sequences, tiles.rows);
-  test::on_every_warp([&](auto warp) {
-    of.expect_softmax(attend<warp()>(of, tiles.tiles),
-                      host_device::tile_products_take<warp()>(shape.type, shape.width));
+  on_every_kernel(shape.type, shape.width, [&](auto warp, bool by_products) {
+    of.expect_softmax(attend<warp()>(of, tiles.tiles, by_products), by_products);
   });
 }
 
-TEST(TileProductsOfAttention, AreTakenForNarrowTypesOfWholeTilesWithWarpsOf32) {
+TEST(TileProductsOfAttention, AreTakenForNarrowTypesOfWholeTiles) {
   using host_device::tile_products_take;
   for (const Index width : {16, 80, 256}) {
     EXPECT_TRUE(tile_products_take<32>(DType::bf16, width) && tile_products_take<32>(DType::f16, width));
-    EXPECT_FALSE(tile_products_take<64>(DType::bf16, width));
-    EXPECT_FALSE(tile_products_take<32>(DType::f32, width));
+    EXPECT_TRUE(tile_products_take<64>(DType::bf16, width) && tile_products_take<64>(DType::f16, width));
+    EXPECT_FALSE(tile_products_take<32>(DType::f32, width) || tile_products_take<64>(DType::f32, width));
   }
-  EXPECT_FALSE(tile_products_take<32>(DType::bf16, 24));
+  EXPECT_FALSE(tile_products_take<32>(DType::bf16, 24) || tile_products_take<64>(DType::bf16, 24));
 }
 
 TEST(AttendTiles, IsSoftmaxesForEveryWidthAndGroup) {
@@ -101,26 +109,27 @@ TEST(AttendTiles, FollowsPrefixesInAnyOrder) {
   const std::vector<test::RowShape> rows = {{0, 90, {}}, {0, 3, {}}, {0, 64, {}}, {0, 65, {}}, {0, 1, {}}};
   for (const DType type : {DType::f32, DType::bf16}) {
     const AttentionCase of({type, 2, 1, 16}, {{90}}, rows);
-    test::on_every_warp([&](auto warp) {
-      of.expect_softmax(attend<warp()>(of, {{0, 5}}), host_device::tile_products_take<warp()>(type, 16));
+    on_every_kernel(type, 16, [&](auto warp, bool by_products) {
+      of.expect_softmax(attend<warp()>(of, {{0, 5}}, by_products), by_products);
     });
   }
 }
 
 TEST(AttendTiles, HasTheSameBitsForEveryOrderOfThreads) {
-  const auto before = executor::options();
-  executor::options().warp_width = 32;
   for (const DType type : {DType::f32, DType::f16}) {
     const Tiles tiles({{0, 40, 60}});
     const AttentionCase one({type, 2, 1, 16}, {{100}}, tiles.rows);
-    std::vector<std::vector<double>> results;
-    for (const unsigned seed : {1U, 2U, 3U, 4U, 5U, 6U}) {
-      executor::options().seed = seed;
-      results.push_back(attend<32>(one, tiles.tiles).context);
-    }
-    EXPECT_THAT(results, testing::Each(results[0]));
+    on_every_kernel(type, 16, [&](auto warp, bool by_products) {
+      const auto before = executor::options();
+      std::vector<std::vector<double>> results;
+      for (const unsigned seed : {1U, 2U, 3U, 4U, 5U, 6U}) {
+        executor::options().seed = seed;
+        results.push_back(attend<warp()>(one, tiles.tiles, by_products).context);
+      }
+      executor::options() = before;
+      EXPECT_THAT(results, testing::Each(results[0]));
+    });
   }
-  executor::options() = before;
 }
 
 // Every product and sum is exact then, and the division by a power of two.
@@ -129,8 +138,8 @@ TEST(AttendTiles, IsExactWhereItCanBe) {
     const Tiles tiles({{0, 0, 64}});
     AttentionCase one({type, 3, 1, 16}, {{64}}, tiles.rows);
     one.set_queries(0.0);
-    test::on_every_warp([&](auto warp) {
-      const AttentionCase::Result got = attend<warp()>(one, tiles.tiles);
+    on_every_kernel(type, 16, [&](auto warp, bool by_products) {
+      const AttentionCase::Result got = attend<warp()>(one, tiles.tiles, by_products);
       for (Index i = 0; i < 16; ++i) {
         double sum = 0.0;
         for (int e = 0; e < 64; ++e) {
@@ -149,8 +158,8 @@ TEST(AttendTiles, LargeScoresDoNotOverflow) {
     const Tiles tiles({{0, 60, 20}});
     AttentionCase one({type, 1, 1, 16}, {{80}}, tiles.rows);
     one.scale_queries(200.0);  // differences of scores of some hundreds
-    test::on_every_warp([&](auto warp) {
-      one.expect_softmax(attend<warp()>(one, tiles.tiles), host_device::tile_products_take<warp()>(type, 16));
+    on_every_kernel(type, 16, [&](auto warp, bool by_products) {
+      one.expect_softmax(attend<warp()>(one, tiles.tiles, by_products), by_products);
     });
   }
 }
@@ -162,11 +171,11 @@ TEST(AttendTiles, ScoresOfMinusInfinityWeighNothing) {
     AttentionCase all(shape, {{90}}, {{0, 90, {}}}), last(shape, {{90}}, {{0, 0, {85, 86, 87, 88, 89}}});
     for (AttentionCase* one : {&all, &last}) one->set_queries(1.0);
     for (int e = 0; e < 85; ++e) all.set(AttentionCase::kKey, 0, e, 0, 3, -test::kInfinity);
-    test::on_every_warp([&](auto warp) {
-      AttentionCase::Result got = attend<warp()>(all, {{0, 1}});
+    on_every_kernel(type, 16, [&](auto warp, bool by_products) {
+      AttentionCase::Result got = attend<warp()>(all, {{0, 1}}, by_products);
       EXPECT_THAT(std::vector<double>(got.probs.begin(), got.probs.begin() + 85), testing::Each(0.0));
       std::fill_n(got.probs.begin(), 85, AttentionCase::kUntouched);
-      last.expect_softmax(got, host_device::tile_products_take<warp()>(type, 16));
+      last.expect_softmax(got, by_products);
     });
   }
 }
@@ -182,9 +191,9 @@ TEST(AttendTiles, ValuesThatARowDoesNotSeeDoNotReachIt) {
     for (const double bad : {test::kInfinity, -test::kInfinity, test::kNan}) {
       AttentionCase spoilt = clean;
       spoilt.set(AttentionCase::kValue, 0, 24, 1, 3, bad);
-      test::on_every_warp([&](auto warp) {
-        const std::vector<double> expected = attend<warp()>(clean, tiles.tiles).context;
-        const std::vector<double> got = attend<warp()>(spoilt, tiles.tiles).context;
+      on_every_kernel(type, 16, [&](auto warp, bool by_products) {
+        const std::vector<double> expected = attend<warp()>(clean, tiles.tiles, by_products).context;
+        const std::vector<double> got = attend<warp()>(spoilt, tiles.tiles, by_products).context;
         for (std::size_t i = 0; i < got.size(); ++i) {
           const double value = reached(i) ? bad : expected[i];
           ASSERT_TRUE(got[i] == value || (std::isnan(got[i]) && std::isnan(value))) << i << ": " << got[i];
@@ -200,9 +209,9 @@ TEST(AttendTiles, KeysThatARowDoesNotSeeDoNotReachIt) {
     const AttentionCase clean({type, 2, 1, 16}, {{30}}, tiles.rows);
     AttentionCase spoilt = clean;
     spoilt.set(AttentionCase::kKey, 0, 24, 0, 3, test::kNan);
-    test::on_every_warp([&](auto warp) {
-      const AttentionCase::Result expected = attend<warp()>(clean, tiles.tiles);
-      const AttentionCase::Result got = attend<warp()>(spoilt, tiles.tiles);
+    on_every_kernel(type, 16, [&](auto warp, bool by_products) {
+      const AttentionCase::Result expected = attend<warp()>(clean, tiles.tiles, by_products);
+      const AttentionCase::Result got = attend<warp()>(spoilt, tiles.tiles, by_products);
       const auto first = static_cast<std::ptrdiff_t>(clean.place(14, 0, 0));  // that sees it
       EXPECT_TRUE(std::equal(got.context.begin(), got.context.begin() + first, expected.context.begin()));
       EXPECT_THAT(std::vector<double>(got.context.begin() + first, got.context.end()), testing::Each(testing::IsNan()));
@@ -214,13 +223,13 @@ TEST(AttendTiles, OutputsThatNobodyWantsAreNotWritten) {
   for (const DType type : {DType::f32, DType::bf16}) {
     const AttentionCase one({type, 2, 1, 16}, {{20}}, test::causal_rows(0, 0, 20));
     const RowTile tile{0, 20};
-    test::on_every_warp([&](auto warp) {
+    on_every_kernel(type, 16, [&](auto warp, bool by_products) {
       const AttentionCase::Result got = one.run([&](AttentionCall call) {
         call.context = nullptr;
         call.context_stored = nullptr;
         call.probs = nullptr;
         test::NoStream stream;
-        host_device::launch_attend_tiles<warp()>(stream, {call, &tile, 1});
+        host_device::launch_attend_tiles<warp()>(stream, {call, &tile, 1}, by_products);
       });
       EXPECT_THAT(got.context, testing::Each(testing::IsNan()));
       EXPECT_THAT(got.stored, testing::Each(testing::IsNan()));
@@ -231,7 +240,7 @@ TEST(AttendTiles, OutputsThatNobodyWantsAreNotWritten) {
 
 TEST(AttendTiles, NoTilesAreNoLaunch) {
   test::NoStream stream;
-  host_device::launch_attend_tiles<64>(stream, {});
+  host_device::launch_attend_tiles<64>(stream, {}, false);
 }
 
 TEST(AttendTiles, RefusesHeadsThatItIsNotBuiltFor) {
@@ -240,7 +249,7 @@ TEST(AttendTiles, RefusesHeadsThatItIsNotBuiltFor) {
   call.heads = call.cache.heads = 2;
   call.cache.width = 300;
   test::NoStream stream;
-  EXPECT_EQ(test::code_of([&] { host_device::launch_attend_tiles<32>(stream, {call, nullptr, 1}); }), "backend.failed");
+  EXPECT_EQ(test::code_of([&] { host_device::launch_attend_tiles<32>(stream, {call, nullptr, 1}, false); }), "backend.failed");
 }
 
 }  // namespace

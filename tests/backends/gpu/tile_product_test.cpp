@@ -1,9 +1,9 @@
 // Products of small tiles on the host executor, against float64, and where their values stand.
 #include "backends/gpu/kernels/tile_product.h"
 
-#include <array>
 #include <cmath>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "tests/backends/gpu/kernel_test.h"
@@ -11,7 +11,7 @@
 namespace mlbench::gpu {
 namespace host_device {
 
-// sums[16, 8] += left[16, 16] right[16, 8] by one warp. `left` float32, rounded; right in rows of `pitch` values.
+// sums[16, n] += left[16, 16] right[16, n] by one warp. `left` float32, rounded; right in rows of `pitch` values.
 struct TilesCall {
   const float* left = nullptr;
   const void* right = nullptr;
@@ -20,85 +20,105 @@ struct TilesCall {
   float* sums = nullptr;
 };
 
-template <class T>
-GPU_DEVICE LeftTile<T> rounded_left(const float* left) {
-  const int row = lane<32>() / 4, column = lane<32>() % 4 * 2;
-  SumTile halves[2];
-  for (int i = 0; i < 8; ++i) {
-    halves[i / 4].values[i % 4] = left[(row + i % 4 / 2 * 8) * 16 + i / 4 * 8 + column + i % 2];
-  }
-  return left_tile<T>(halves[0], halves[1]);
+// A lane's value of a row-major matrix of `width` columns, whose tile begins at `first`.
+template <int W, class Value>
+GPU_DEVICE Value& of_lane(Value* matrix, int width, int first, int i) {
+  const int row = tile_row<W>() + i / kLaneColumns<W> * 8, column = tile_column<W>() + i % kLaneColumns<W>;
+  return matrix[row * width + first + column];
 }
 
-template <DType type>
+template <int W, DType type>
 GPU_KERNEL void multiply_tiles(TilesCall call) {
   using T = typename Stored<type>::type;
+  constexpr int kWidth = kTileWidth<W>;
   const T* right = static_cast<const T*>(call.right);
-  SumTile sums;
-  float* out = call.sums + lane<32>() / 4 * 8 + lane<32>() % 4 * 2;
-  for (int i = 0; i < 4; ++i) sums.values[i] = out[i / 2 * 64 + i % 2];
-  if (call.columns_as_rows) {
-    add_product<32>(sums, rounded_left<T>(call.left), right_tile_of_rows<32>(right, call.pitch));
-  } else {
-    add_product<32>(sums, rounded_left<T>(call.left), right_tile<32>(right, call.pitch));
+  SumTile sums, left[2];
+  for (int i = 0; i < 4; ++i) {
+    sums.values[i] = of_lane<W>(call.sums, kWidth, 0, i);
+    for (int tile = 0; tile < 16 / kWidth; ++tile) left[tile].values[i] = of_lane<W>(call.left, 16, tile * kWidth, i);
   }
-  for (int i = 0; i < 4; ++i) out[i / 2 * 64 + i % 2] = sums.values[i];
+  add_product<W>(sums, left_tile<W, T>(left),
+                 call.columns_as_rows ? right_tile_of_rows<W>(right, call.pitch) : right_tile<W>(right, call.pitch));
+  for (int i = 0; i < 4; ++i) of_lane<W>(call.sums, kWidth, 0, i) = sums.values[i];
 }
 
 }  // namespace host_device
 
 namespace {
 
-class TileProduct : public testing::TestWithParam<DType> {
+struct Tested {
+  DType type = DType::bf16;
+  int warp_width = 32;
+};
+
+class TileProduct : public testing::TestWithParam<Tested> {
  protected:
+  // Columns of right and sums.
+  [[nodiscard]] static std::size_t width() { return GetParam().warp_width == 32 ? 8 : 16; }
+
   // sums + left right, all row by row.
-  [[nodiscard]] std::vector<double> multiply(const std::vector<double>& left, const std::vector<double>& right,
-                                             const std::vector<double>& sums, bool columns_as_rows) const {
-    constexpr Index kPitch = 24;
-    std::vector<double> memory(static_cast<std::size_t>(kPitch * 16), std::nan(""));
-    for (Index k = 0; k < 16; ++k) {
-      for (Index n = 0; n < 8; ++n) {
-        const Index at = columns_as_rows ? n * kPitch + k : k * kPitch + n;
-        memory[static_cast<std::size_t>(at)] = right[static_cast<std::size_t>(k * 8 + n)];
-      }
+  [[nodiscard]] static std::vector<double> multiply(const std::vector<double>& left, const std::vector<double>& right,
+                                                    const std::vector<double>& sums, bool columns_as_rows) {
+    constexpr std::size_t kPitch = 24;
+    std::vector<double> memory(kPitch * 16, std::nan(""));
+    for (std::size_t k = 0; k < 16; ++k) {
+      for (std::size_t n = 0; n < width(); ++n)
+        memory[columns_as_rows ? n * kPitch + k : k * kPitch + n] = right[k * width() + n];
     }
-    test::Buffer a = test::floats(left), b(GetParam(), memory), out = test::floats(sums);
-    const host_device::TilesCall call{a.floats(), b.data(), kPitch, columns_as_rows, out.floats()};
-    test::NoStream stream;
-    const auto kernel =
-        GetParam() == DType::bf16 ? host_device::multiply_tiles<DType::bf16> : host_device::multiply_tiles<DType::f16>;
-    host_device::launch(kernel, Place{1, 1, 1}, Place{32, 1, 1}, 0, stream, call);
+    test::Buffer a = test::floats(left), b(GetParam().type, memory), out = test::floats(sums);
+    run({a.floats(), b.data(), kPitch, columns_as_rows, out.floats()});
     EXPECT_TRUE(out.guarded());
     return out.values();
   }
+
+ private:
+  static void run(const host_device::TilesCall& call) {
+    const auto before = executor::options();
+    executor::options().warp_width = GetParam().warp_width;
+    if (GetParam().warp_width == 32) {
+      launch<32>(call);
+    } else {
+      launch<64>(call);
+    }
+    executor::options() = before;
+  }
+
+  template <int W>
+  static void launch(const host_device::TilesCall& call) {
+    test::NoStream stream;
+    const auto kernel = GetParam().type == DType::bf16 ? host_device::multiply_tiles<W, DType::bf16>
+                                                       : host_device::multiply_tiles<W, DType::f16>;
+    host_device::launch(kernel, Place{1, 1, 1}, Place{W, 1, 1}, 0, stream, call);
+  }
 };
 
-// One value of each at a time, so that there is one product: some places of every lane's kind.
+// One value of each at a time, so that there is one product.
 TEST_P(TileProduct, EveryValueHasItsPlace) {
-  using Place = std::array<std::size_t, 3>;
   for (const bool columns_as_rows : {false, true}) {
-    for (const auto& [row, k, column] :
-         {Place{0, 0, 0}, Place{7, 1, 7}, Place{8, 8, 1}, Place{15, 15, 6}, Place{3, 9, 5}, Place{12, 6, 2}}) {
-      std::vector<double> left(256), right(128), expected(128);
+    for (std::size_t row = 0; row < 16; ++row) {
+      const std::size_t k = (7 * row + 3) % 16, column = (5 * row + 2) % width();
+      std::vector<double> left(256), right(16 * width()), expected(16 * width());
       left[row * 16 + k] = 3.0;
-      right[k * 8 + column] = -5.0;
-      expected[row * 8 + column] = -15.0;
-      EXPECT_EQ(multiply(left, right, std::vector<double>(128), columns_as_rows), expected);
+      right[k * width() + column] = -5.0;
+      expected[row * width() + column] = -15.0;
+      EXPECT_EQ(multiply(left, right, std::vector<double>(16 * width()), columns_as_rows), expected);
     }
   }
 }
 
 // Products of two values of 8 or 11 bits are exact in float32; 16 additions round, each sum at most the magnitudes'.
 TEST_P(TileProduct, IsTheProductOfRoundedFactors) {
-  const std::vector<double> left = test::some_values(256, 1, 2.0), sums = test::some_values(128, 3, 1.0);
-  std::vector<double> right = test::some_values(128, 2, 2.0);
-  for (double& r : right) r = rounded_to(r, GetParam());
+  const DType type = GetParam().type;
+  const std::vector<double> left = test::some_values(256, 1, 2.0);
+  const std::vector<double> sums = test::some_values(static_cast<Index>(16 * width()), 3, 1.0);
+  std::vector<double> right = test::some_values(static_cast<Index>(16 * width()), 2, 2.0);
+  for (double& r : right) r = rounded_to(r, type);
   std::vector<test::Bounded> expected;
   for (std::size_t row = 0; row < 16; ++row) {
-    for (std::size_t column = 0; column < 8; ++column) {
-      double sum = sums[row * 8 + column], magnitude = std::fabs(sum);
+    for (std::size_t column = 0; column < width(); ++column) {
+      double sum = sums[row * width() + column], magnitude = std::fabs(sum);
       for (std::size_t k = 0; k < 16; ++k) {
-        const double term = rounded_to(left[row * 16 + k], GetParam()) * right[k * 8 + column];
+        const double term = rounded_to(left[row * 16 + k], type) * right[k * width() + column];
         sum += term;
         magnitude += std::fabs(term);
       }
@@ -111,18 +131,22 @@ TEST_P(TileProduct, IsTheProductOfRoundedFactors) {
 }
 
 TEST_P(TileProduct, InfinitiesAndNoNumbersReachTheirRowAndColumnAlone) {
-  std::vector<double> left(256, 1.0), right(128, 1.0);
+  std::vector<double> left(256, 1.0), right(16 * width(), 1.0);
   left[5 * 16 + 3] = test::kInfinity;
-  right[9 * 8 + 6] = test::kNan;
-  const std::vector<double> got = multiply(left, right, std::vector<double>(128), false);
-  for (std::size_t i = 0; i < 128; ++i) {
-    const bool infinite = i / 8 == 5, none = i % 8 == 6;
+  right[9 * width() + 6] = test::kNan;
+  const std::vector<double> got = multiply(left, right, std::vector<double>(16 * width()), false);
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    const bool infinite = i / width() == 5, none = i % width() == 6;
     EXPECT_TRUE(none ? std::isnan(got[i]) : got[i] == (infinite ? double{test::kInfinity} : 16.0)) << i;
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, TileProduct, testing::Values(DType::bf16, DType::f16),
-                         [](const auto& tested) { return std::string(name(tested.param)); });
+INSTANTIATE_TEST_SUITE_P(Types, TileProduct,
+                         testing::Values(Tested{DType::bf16, 32}, Tested{DType::f16, 32}, Tested{DType::bf16, 64},
+                                         Tested{DType::f16, 64}),
+                         [](const auto& tested) {
+                           return fmt::format("{}_warps_of_{}", name(tested.param.type), tested.param.warp_width);
+                         });
 
 template <class T>
 void expect_finite_pairs(std::uint16_t infinity, std::uint16_t none, std::uint16_t largest) {

@@ -8,9 +8,9 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "tests/backends/cuda/both_sides.h"
+#include "tests/backends/vendor/both_sides.h"
 
-namespace mlbench::cuda {
+namespace mlbench::gpu::vendor {
 namespace {
 
 constexpr float kEps = 1e-5F;  // of a model: rms_norm_eps, layer_norm_eps
@@ -18,14 +18,14 @@ constexpr float kEps = 1e-5F;  // of a model: rms_norm_eps, layer_norm_eps
 constexpr Index kWidths[] = {1, 31, 32, 33, 101, 1024, 2052};
 constexpr Index kRows = 5;
 
-class CudaKernels : public OnBothSides {};
+class DeviceKernels : public OnBothSides {};
 
 std::vector<double> joined(std::vector<double> first, const std::vector<double>& second) {
   first.insert(first.end(), second.begin(), second.end());
   return first;
 }
 
-TEST_F(CudaKernels, EmbedAndAddPositionsWithTheSameBits) {
+TEST_F(DeviceKernels, EmbedAndAddPositionsWithTheSameBits) {
   for (const DType stored : kStored) {
     for (const Index width : kWidths) {
       const auto work = [&](Side& side) {
@@ -44,7 +44,7 @@ TEST_F(CudaKernels, EmbedAndAddPositionsWithTheSameBits) {
 // Each output is xhat w + b, xhat = (x - mean) / root with |xhat| <= sqrt(width) and, without the weights, of mean
 // square 1. Sums of `width` terms are off by width u at most, relative to the mean square; the mean by width u; root,
 // division, weight and bias by a few u. Rounding to the type adds its unit. Twice that between the sides.
-TEST_F(CudaKernels, Normalize) {
+TEST_F(DeviceKernels, Normalize) {
   for (const DType stored : kStored) {
     for (const bool subtracts : {false, true}) {
       for (const Index width : kWidths) {
@@ -53,7 +53,7 @@ TEST_F(CudaKernels, Normalize) {
         const auto work = [&](Side& side) {
           float* y = side.float_room(kRows * width);
           void* narrow_y = side.room(kRows * width, stored);
-          gpu::NormCall call{.subtracts_mean = subtracts, .eps = kEps, .stored = stored, .rows = kRows, .width = width};
+          NormCall call{.subtracts_mean = subtracts, .eps = kEps, .stored = stored, .rows = kRows, .width = width};
           call.weight = side.floats(some_values(width, DType::f32, 0.5));
           call.bias = side.floats(some_values(width, DType::f32, 0.75));
           call.x = side.floats(some_values(kRows * width, DType::f32, 0.25));
@@ -71,7 +71,7 @@ TEST_F(CudaKernels, Normalize) {
   }
 }
 
-TEST_F(CudaKernels, AddBiasGatherAndWidenWithTheSameBits) {
+TEST_F(DeviceKernels, AddBiasGatherAndWidenWithTheSameBits) {
   for (const DType stored : kStored) {
     for (const Index width : kWidths) {
       const auto work = [&](Side& side) {
@@ -95,7 +95,7 @@ TEST_F(CudaKernels, AddBiasGatherAndWidenWithTheSameBits) {
 
 // Functions of CUDA's and of the host's libraries are within 4 u of the truth ("CUDA C++ Programming Guide",
 // mathematical functions: expf 2 ulp, erff 2, tanhf 2); about them some five roundings of values up to 1.
-TEST_F(CudaKernels, Activate) {
+TEST_F(DeviceKernels, Activate) {
   for (const auto kind :
        {Activation::silu, Activation::gelu_erf, Activation::gelu_tanh, Activation::gelu_fast, Activation::relu}) {
     for (const DType stored : kStored) {
@@ -126,7 +126,7 @@ struct SmallCache {
   static constexpr Index kLayers = 2, kPages = 5, kPageSize = 16, kEntries = 37;
 
   [[nodiscard]] Index size() const { return kLayers * 2 * kPages * kv_heads * kPageSize * width; }
-  [[nodiscard]] gpu::CacheView view(void* data, DType stored) const {
+  [[nodiscard]] CacheView view(void* data, DType stored) const {
     return {.stored = stored,
             .data = data,
             .layers = kLayers,
@@ -136,7 +136,7 @@ struct SmallCache {
             .width = width};
   }
   // The last `rows` entries are the rows that attend, each to all before it.
-  [[nodiscard]] static gpu::VisibleRows visible(Side& side, Index rows) {
+  [[nodiscard]] static VisibleRows visible(Side& side, Index rows) {
     std::vector<std::int32_t> prefix(static_cast<std::size_t>(rows));
     std::iota(prefix.begin(), prefix.end(), static_cast<std::int32_t>(kEntries - rows + 1));
     return {.sequence = side.plain(std::vector<std::int32_t>(prefix.size())),
@@ -151,7 +151,7 @@ struct SmallCache {
 };
 
 // x cos - y sin of values up to 1: three roundings, or two where they are contracted; then those of the type.
-TEST_F(CudaKernels, RotateAndAppend) {
+TEST_F(DeviceKernels, RotateAndAppend) {
   for (const DType stored : kStored) {
     for (const Index width : {64, 80}) {
       SCOPED_TRACE(fmt::format("{}, width {}", name(stored), width));
@@ -160,7 +160,7 @@ TEST_F(CudaKernels, RotateAndAppend) {
         void* data = side.room(cache.size(), stored);
         const Index q_size = cache.heads * width, kv_size = cache.kv_heads * width, all = q_size + 2 * kv_size;
         const float* qkv = side.floats(some_values(kRows * all, DType::f32, 0.25));
-        gpu::QkvCall call{.rows = kRows, .heads = cache.heads, .kv_heads = cache.kv_heads, .width = width};
+        QkvCall call{.rows = kRows, .heads = cache.heads, .kv_heads = cache.kv_heads, .width = width};
         call.q = {qkv, all, width};
         call.k = {qkv + q_size, all, width};
         call.v = {qkv + q_size + kv_size, all, width};
@@ -190,7 +190,7 @@ double attention_bound(const SmallCache& cache, DType stored) {
   return 2.0 * (weights + (2.0 * 37.0 + 16.0) * kUnit + 2.0 * unit_of(stored));
 }
 
-gpu::AttentionCall attention(Side& side, const SmallCache& cache, DType stored, Index rows) {
+AttentionCall attention(Side& side, const SmallCache& cache, DType stored, Index rows) {
   const Index size = rows * cache.heads * cache.width;
   return {.q = side.floats(some_values(size, DType::f32, 0.5)),
           .rows = rows,
@@ -203,19 +203,19 @@ gpu::AttentionCall attention(Side& side, const SmallCache& cache, DType stored, 
           .context_stored = side.room(size, stored)};
 }
 
-std::vector<double> contexts(Side& side, const gpu::AttentionCall& call) {
+std::vector<double> contexts(Side& side, const AttentionCall& call) {
   const Index size = call.rows * call.heads * call.cache.width;
   return joined(side.get(call.context, size), side.get(call.context_stored, size, call.cache.stored));
 }
 
-TEST_F(CudaKernels, AttendRows) {
+TEST_F(DeviceKernels, AttendRows) {
   for (const DType stored : kStored) {
     for (const Index width : {20, 64, 128, 256}) {
       for (const Index splits : {1, 3}) {
         SCOPED_TRACE(fmt::format("{}, width {}, {} splits", name(stored), width, splits));
         const SmallCache cache{.width = width};
         const auto work = [&](Side& side) {
-          gpu::SplitAttentionCall call{.attention = attention(side, cache, stored, kRows), .splits = splits};
+          SplitAttentionCall call{.attention = attention(side, cache, stored, kRows), .splits = splits};
           call.partial = side.float_room(kRows * cache.heads * splits * (width + 2));
           side.kernels().attend_rows(side.stream(), call);
           return contexts(side, call.attention);
@@ -226,15 +226,15 @@ TEST_F(CudaKernels, AttendRows) {
   }
 }
 
-TEST_F(CudaKernels, AttendTiles) {
+TEST_F(DeviceKernels, AttendTiles) {
   for (const DType stored : kStored) {
     for (const Index width : {20, 64, 80, 128, 256}) {
       SCOPED_TRACE(fmt::format("{}, width {}", name(stored), width));
       const SmallCache cache{.width = width};
       constexpr Index kPrompt = 29;
       const auto work = [&](Side& side) {
-        const gpu::TiledAttentionCall call{.attention = attention(side, cache, stored, kPrompt),
-                                           .tiles = side.plain<gpu::RowTile>({{0, 17}, {17, 12}}),
+        const TiledAttentionCall call{.attention = attention(side, cache, stored, kPrompt),
+                                           .tiles = side.plain<RowTile>({{0, 17}, {17, 12}}),
                                            .count = 2};
         side.kernels().attend_tiles(side.stream(), call);
         return contexts(side, call.attention);
@@ -244,16 +244,16 @@ TEST_F(CudaKernels, AttendTiles) {
   }
 }
 
-TEST_F(CudaKernels, MoveEntriesWithTheSameBits) {
+TEST_F(DeviceKernels, MoveEntriesWithTheSameBits) {
   for (const DType stored : kStored) {
     for (const Index width : {20, 64}) {
       const SmallCache cache{.width = width};
       const auto work = [&](Side& side) {
         void* data = side.put(some_values(cache.size(), stored, 0.25), stored);
-        const gpu::CacheView view = cache.view(data, stored);
-        side.kernels().copy_slots(side.stream(), {view, side.plain<gpu::SlotCopyRun>({{3, 64, 9}, {40, 20, 2}}), 2});
+        const CacheView view = cache.view(data, stored);
+        side.kernels().copy_slots(side.stream(), {view, side.plain<SlotCopyRun>({{3, 64, 9}, {40, 20, 2}}), 2});
         const Index size = SmallCache::kLayers * 3 * cache.kv_heads * width;
-        gpu::EntriesCall entries{.cache = view, .layer = 0, .layers = SmallCache::kLayers, .kind = 0};
+        EntriesCall entries{.cache = view, .layer = 0, .layers = SmallCache::kLayers, .kind = 0};
         entries.slots = side.plain<std::int32_t>({65, 1, 20});
         entries.count = 3;
         entries.entries = side.room(size, stored);
@@ -269,4 +269,4 @@ TEST_F(CudaKernels, MoveEntriesWithTheSameBits) {
 }
 
 }  // namespace
-}  // namespace mlbench::cuda
+}  // namespace mlbench::gpu::vendor

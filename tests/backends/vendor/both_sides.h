@@ -1,4 +1,4 @@
-// The same work on a CUDA device and on the host executor, whose kernels are the same source and are checked against
+// The same work on a device and on the host executor, whose kernels are the same source and are checked against
 // the reference (tests/backends/gpu).
 #pragma once
 
@@ -12,9 +12,9 @@
 
 #include "backends/gpu/host_runtime.h"
 #include "core/dtype.h"
-#include "tests/backends/cuda/device.h"
+#include "tests/backends/vendor/device.h"
 
-namespace mlbench::cuda {
+namespace mlbench::gpu::vendor {
 
 inline constexpr DType kStored[] = {DType::f32, DType::bf16, DType::f16};
 inline constexpr double kUnit = 0x1p-24;  // float32's unit roundoff
@@ -35,10 +35,10 @@ inline constexpr double kUnit = 0x1p-24;  // float32's unit roundoff
 // One of the two devices, and what a test put there.
 class Side {
  public:
-  explicit Side(gpu::Runtime& runtime) : runtime_(&runtime), stream_(runtime.make_stream()) {}
+  explicit Side(Runtime& runtime) : runtime_(&runtime), stream_(runtime.make_stream()) {}
 
-  [[nodiscard]] gpu::Kernels& kernels() { return runtime_->kernels(); }
-  [[nodiscard]] gpu::Stream& stream() { return *stream_; }
+  [[nodiscard]] Kernels& kernels() { return runtime_->kernels(); }
+  [[nodiscard]] Stream& stream() { return *stream_; }
 
   [[nodiscard]] void* put(const std::vector<double>& values, DType stored) {
     std::vector<std::byte> bytes(values.size() * size_bytes(stored));
@@ -75,16 +75,17 @@ class Side {
     return memory_.back().data();
   }
 
-  gpu::Runtime* runtime_;
-  std::unique_ptr<gpu::Stream> stream_;
-  std::vector<gpu::Memory> memory_;
+  Runtime* runtime_;
+  std::unique_ptr<Stream> stream_;
+  std::vector<Memory> memory_;
 };
 
 class OnBothSides : public OnADevice {
  protected:
   void SetUp() override {
     OnADevice::SetUp();
-    host_ = gpu::make_host_runtime(32);
+    if (IsSkipped()) return;
+    host_ = make_host_runtime(runtime().properties().warp_width);
   }
 
   using Work = std::function<std::vector<double>(Side&)>;
@@ -99,7 +100,7 @@ class OnBothSides : public OnADevice {
   }
 
  private:
-  std::unique_ptr<gpu::Runtime> host_;
+  std::unique_ptr<Runtime> host_;
 };
 
-}  // namespace mlbench::cuda
+}  // namespace mlbench::gpu::vendor

@@ -10,12 +10,11 @@
 #include <gtest/gtest.h>
 
 #include "core/dtype.h"
-#include "tests/backends/cuda/device.h"
+#include "tests/backends/vendor/device.h"
 
-namespace mlbench::cuda {
+namespace mlbench::gpu::vendor {
 namespace {
 
-using gpu::Memory;
 
 struct Product {
   DType stored = DType::f32;
@@ -40,7 +39,7 @@ std::vector<double> values(Index count, DType stored, bool simple, double seed) 
 // A product's operands, as the device holds them and in float64.
 class Operands {
  public:
-  Operands(gpu::Runtime& runtime, gpu::Stream& stream, const Product& product, bool simple, std::size_t offset = 0)
+  Operands(Runtime& runtime, Stream& stream, const Product& product, bool simple, std::size_t offset = 0)
       : product_(product),
         x_(values(product.rows * product.in, product.stored, simple, 0.25)),
         weight_(values(product.out * product.in, product.stored, simple, 0.5)),
@@ -103,8 +102,8 @@ class Operands {
 
   Product product_;
   std::vector<double> x_, weight_, bias_;
-  gpu::Runtime* runtime_;
-  gpu::Stream* stream_;
+  Runtime* runtime_;
+  Stream* stream_;
   Memory x_memory_, weight_memory_, bias_memory_, y_memory_;
   std::size_t x_offset_;
 };
@@ -141,10 +140,10 @@ std::vector<Product> all_products() {
   return out;
 }
 
-class CudaProducts : public OnADevice {};
+class DeviceProducts : public OnADevice {};
 
 // Multiples of 1/64 up to 4096 * 4, well within 24 bits: exact in every order.
-TEST_F(CudaProducts, AreExactWhereEverySumIs) {
+TEST_F(DeviceProducts, AreExactWhereEverySumIs) {
   for (const Product& product : all_products()) {
     const Operands operands(runtime(), stream(), product, true);
     const std::vector<float> y = operands.multiplied();
@@ -157,7 +156,7 @@ TEST_F(CudaProducts, AreExactWhereEverySumIs) {
   }
 }
 
-TEST_F(CudaProducts, KeepTheirBound) {
+TEST_F(DeviceProducts, KeepTheirBound) {
   for (const Product& product : all_products()) {
     const Operands operands(runtime(), stream(), product, false);
     EXPECT_LE(worst(product, operands, operands.multiplied()), 1.0) << product.text();
@@ -165,7 +164,7 @@ TEST_F(CudaProducts, KeepTheirBound) {
 }
 
 // TF32 keeps 11 bits of each factor; float32 keeps all of 1 + 2^-20.
-TEST_F(CudaProducts, OfFloat32RoundNoFactor) {
+TEST_F(DeviceProducts, OfFloat32RoundNoFactor) {
   constexpr Index kSize = 256;
   const std::vector<float> x(kSize * kSize, 1.0F + 0x1p-20F);
   std::vector<float> weight(kSize * kSize, 0.0F);
@@ -182,7 +181,7 @@ TEST_F(CudaProducts, OfFloat32RoundNoFactor) {
   EXPECT_EQ(seen, x);
 }
 
-TEST_F(CudaProducts, HaveTheSameBitsEveryTime) {
+TEST_F(DeviceProducts, HaveTheSameBitsEveryTime) {
   for (const DType stored : {DType::f32, DType::bf16, DType::f16}) {
     for (const Product& product : {Product{stored, 1, 8192, 128, true}, Product{stored, 200, 2048, 384, false}}) {
       const Operands operands(runtime(), stream(), product, false);
@@ -192,7 +191,7 @@ TEST_F(CudaProducts, HaveTheSameBitsEveryTime) {
   }
 }
 
-TEST_F(CudaProducts, TakeRowsAtAnyElement) {
+TEST_F(DeviceProducts, TakeRowsAtAnyElement) {
   for (const DType stored : {DType::f32, DType::bf16, DType::f16}) {
     const Product product{stored, 5, 96, 64, true};
     for (const std::size_t elements : {1U, 2U, 3U}) {
@@ -202,7 +201,7 @@ TEST_F(CudaProducts, TakeRowsAtAnyElement) {
   }
 }
 
-TEST_F(CudaProducts, HaveTheSameBitsInAGraph) {
+TEST_F(DeviceProducts, HaveTheSameBitsInAGraph) {
   for (const DType stored : {DType::f32, DType::bf16, DType::f16}) {
     const Operands operands(runtime(), stream(), {stored, 9, 1024, 200, true}, false);
     const std::vector<float> plain = operands.multiplied();
@@ -214,4 +213,4 @@ TEST_F(CudaProducts, HaveTheSameBitsInAGraph) {
 }
 
 }  // namespace
-}  // namespace mlbench::cuda
+}  // namespace mlbench::gpu::vendor
