@@ -48,9 +48,7 @@ std::string CudaApi::why_without_kernels(const Properties& said) {
                      kOldestMajor);
 }
 
-std::string CudaApi::description_of(const Properties& said) {
-  return fmt::format("{}, sm_{}{}", said.name, said.major, said.minor);
-}
+std::string CudaApi::processor_of(const Properties& said) { return fmt::format("sm_{}{}", said.major, said.minor); }
 
 gpu::DeviceProperties CudaApi::properties_of(const Properties& said) {
   return {.name = said.name,

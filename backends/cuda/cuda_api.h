@@ -32,6 +32,7 @@ struct CudaApi {
   static constexpr CopyKind kHostToDevice = cudaMemcpyHostToDevice, kDeviceToHost = cudaMemcpyDeviceToHost,
                             kDeviceToDevice = cudaMemcpyDeviceToDevice;
 
+  // NOLINTBEGIN(readability-identifier-naming): they are called as functions
   static constexpr auto error_string = &cudaGetErrorString;
   static constexpr auto error_name = &cudaGetErrorName;
   static constexpr auto last_error = &cudaGetLastError;
@@ -58,6 +59,7 @@ struct CudaApi {
   static constexpr auto destroy_graph = &cudaGraphDestroy;
   static constexpr auto launch_graph = &cudaGraphLaunch;
   static constexpr auto destroy_instance = &cudaGraphExecDestroy;
+  // NOLINTEND(readability-identifier-naming)
   static Status instantiate(GraphInstance* instance, Graph graph) { return cudaGraphInstantiate(instance, graph, 0); }
 
   // "CUDA 13.0, cuBLASLt 13.1.0"; "CUDA 13.0, without cuBLASLt" where it cannot be opened.
@@ -68,7 +70,8 @@ struct CudaApi {
   [[nodiscard]] static std::string why_no_library();
   // "" where this build has kernels for such a device.
   [[nodiscard]] static std::string why_without_kernels(const Properties& said);
-  [[nodiscard]] static std::string description_of(const Properties& said);
+  // "sm_90"
+  [[nodiscard]] static std::string processor_of(const Properties& said);
   [[nodiscard]] static gpu::DeviceProperties properties_of(const Properties& said);
   [[nodiscard]] static backends::Summation product_sums(DType stored);
 

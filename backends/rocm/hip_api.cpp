@@ -40,7 +40,7 @@ std::string visible_devices() {
 
 }  // namespace
 
-std::string processor_of(const HipApi::Properties& said) {
+std::string HipApi::processor_of(const Properties& said) {
   const std::string_view name = said.gcnArchName;
   return std::string(name.substr(0, name.find(':')));
 }
@@ -75,10 +75,6 @@ std::string HipApi::why_without_kernels(const Properties& said) {
   if (is_built_for(processor)) return "";
   return fmt::format("it is {}, kernels are built for {}; -DMLBENCH_ROCM_ARCHITECTURES={} builds them", processor,
                      kBuiltFor, processor);
-}
-
-std::string HipApi::description_of(const Properties& said) {
-  return fmt::format("{}, {}", said.name, processor_of(said));
 }
 
 gpu::DeviceProperties HipApi::properties_of(const Properties& said) {

@@ -29,6 +29,7 @@ struct HipApi {
   static constexpr CopyKind kHostToDevice = hipMemcpyHostToDevice, kDeviceToHost = hipMemcpyDeviceToHost,
                             kDeviceToDevice = hipMemcpyDeviceToDevice;
 
+  // NOLINTBEGIN(readability-identifier-naming): they are called as functions
   // Where HIP has templates of the same name, the type chooses.
   static constexpr auto error_string = &hipGetErrorString;
   static constexpr auto error_name = &hipGetErrorName;
@@ -56,6 +57,7 @@ struct HipApi {
   static constexpr auto destroy_graph = &hipGraphDestroy;
   static constexpr auto launch_graph = &hipGraphLaunch;
   static constexpr auto destroy_instance = &hipGraphExecDestroy;
+  // NOLINTEND(readability-identifier-naming)
   static Status instantiate(GraphInstance* instance, Graph graph) {
     return hipGraphInstantiate(instance, graph, nullptr, nullptr, 0);
   }
@@ -68,7 +70,8 @@ struct HipApi {
   [[nodiscard]] static std::string why_no_library();
   // "" where this build has kernels for such a device.
   [[nodiscard]] static std::string why_without_kernels(const Properties& said);
-  [[nodiscard]] static std::string description_of(const Properties& said);
+  // "gfx90a" of "gfx90a:sramecc+:xnack-"
+  [[nodiscard]] static std::string processor_of(const Properties& said);
   [[nodiscard]] static gpu::DeviceProperties properties_of(const Properties& said);
   [[nodiscard]] static backends::Summation product_sums(DType stored);
 
@@ -77,9 +80,6 @@ struct HipApi {
                                                                                     std::uint64_t workspace_bytes);
   [[nodiscard]] static std::unique_ptr<gpu::Kernels> make_kernels(const Properties& said);
 };
-
-// "gfx90a" of "gfx90a:sramecc+:xnack-"
-[[nodiscard]] std::string processor_of(const HipApi::Properties& said);
 
 // rocm_kernels.hip, which is compiled for each. `processor` says which products its matrix cores make.
 [[nodiscard]] std::unique_ptr<gpu::Kernels> make_kernels_of_32(const std::string& processor);

@@ -15,8 +15,9 @@ struct RocblasFunctions {
   decltype(&rocblas_destroy_handle) destroy = nullptr;
   decltype(&rocblas_set_stream) set_stream = nullptr;
   decltype(&rocblas_set_workspace) set_workspace = nullptr;
-  decltype(&rocblas_set_atomics_mode) set_atomics_mode = nullptr;
-  // By its name in the library: some of its headers hide it behind a macro.
+  // Written out: newer headers deprecate the first, as what it asks for becomes the rule, and some hide the second behind
+  // a macro.
+  rocblas_status (*set_atomics_mode)(rocblas_handle handle, rocblas_atomics_mode mode) = nullptr;
   rocblas_status (*gemm)(rocblas_handle handle, rocblas_operation trans_a, rocblas_operation trans_b, rocblas_int m,
                          rocblas_int n, rocblas_int k, const void* alpha, const void* a, rocblas_datatype a_type,
                          rocblas_int lda, const void* b, rocblas_datatype b_type, rocblas_int ldb, const void* beta,

@@ -39,7 +39,7 @@ template <class Api>
   }
   if (const std::string why = Api::why_without_kernels(said); !why.empty())
     return fmt::format("device {}, {}: {}", index, said.name, why);
-  devices.push_back({index, Api::description_of(said), said.totalGlobalMem});
+  devices.push_back({index, fmt::format("{}, {}", said.name, Api::processor_of(said)), said.totalGlobalMem});
   return "";
 }
 

@@ -31,8 +31,8 @@ TEST(RocmDevices, WithoutADriverTheReasonNamesIt) {
 }
 
 TEST(RocmDevices, AreKnownByTheirProcessor) {
-  EXPECT_EQ(processor_of(properties_of_a("gfx90a:sramecc+:xnack-")), "gfx90a");
-  EXPECT_EQ(processor_of(properties_of_a("gfx1100")), "gfx1100");
+  EXPECT_EQ(HipApi::processor_of(properties_of_a("gfx90a:sramecc+:xnack-")), "gfx90a");
+  EXPECT_EQ(HipApi::processor_of(properties_of_a("gfx1100")), "gfx1100");
 }
 
 TEST(RocmDevices, WithoutKernelsAreNotUsed) {
