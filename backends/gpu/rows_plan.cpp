@@ -58,7 +58,7 @@ void RowsPlan::set(const paging::ForwardPlan& plan, Growing& growing) {
   growing.reserve(device_, bytes, "a forward's tables");
   auto* tables = static_cast<std::int32_t*>(growing.reserve(pinned_, bytes, "a forward's tables"));
   fill(plan, tables);
-  std::memcpy(tables + tiles_, tiles.data(), tiles.size() * sizeof(RowTile));
+  if (!tiles.empty()) std::memcpy(tables + tiles_, tiles.data(), tiles.size() * sizeof(RowTile));
 }
 
 void RowsPlan::fill(const paging::ForwardPlan& plan, std::int32_t* tables) const {
