@@ -41,7 +41,7 @@ macro(mlbench_find_hip)
   find_library(MLBENCH_HIPBLASLT_LIBRARY hipblaslt PATHS ${rocm_roots} PATH_SUFFIXES lib)
   if(hip_FOUND AND NOT CMAKE_HIP_COMPILER)
     find_program(MLBENCH_HIP_CLANG NAMES amdclang++ clang++ clang++-20 clang++-19 clang++-18 clang++-17
-      HINTS ${hip_HIPCC_EXECUTABLE}/../../llvm/bin PATHS /opt/rocm/llvm/bin)
+      HINTS $ENV{ROCM_PATH}/llvm/bin /opt/rocm/llvm/bin)
     set(ENV{HIPCXX} ${MLBENCH_HIP_CLANG})
   endif()
 endmacro()

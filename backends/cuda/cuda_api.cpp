@@ -58,9 +58,9 @@ gpu::DeviceProperties CudaApi::properties_of(const Properties& said) {
           .processors = said.multiProcessorCount};
 }
 
-// f32 by fused multiply-adds. Tensor cores add exact products of bf16 and f16 to a float32 sum after aligning all terms,
-// and drop what falls off the end (Fasi, Higham, Mikaitis and Pranesh, "Numerical behavior of NVIDIA tensor cores",
-// PeerJ Comput. Sci. 7, 2021).
+// f32 by fused multiply-adds. Tensor cores add exact products of bf16 and f16 to a float32 sum after aligning all
+// terms, and drop what falls off the end (Fasi, Higham, Mikaitis and Pranesh, "Numerical behavior of NVIDIA tensor
+// cores", PeerJ Comput. Sci. 7, 2021).
 backends::Summation CudaApi::product_sums(DType stored) {
   if (stored == DType::bf16 || stored == DType::f16) return {.fused = 1, .truncates = true};
   return {};

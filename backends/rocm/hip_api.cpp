@@ -51,12 +51,14 @@ std::string HipApi::why_not_counted(Status status) {
   const std::string said =
       fmt::format("hipGetDeviceCount says {}, {}", static_cast<int>(status), hipGetErrorString(status));
   if (::access(kDriver, F_OK) != 0) {
-    return fmt::format("no AMD GPU: {}; there is no {}: the machine has no such GPU, or its driver amdgpu is not loaded",
-                       said, kDriver);
+    return fmt::format(
+        "no AMD GPU: {}; there is no {}: the machine has no such GPU, or its driver amdgpu is not loaded", said,
+        kDriver);
   }
   if (::access(kDriver, R_OK | W_OK) != 0) {
-    return fmt::format("no AMD GPU that this user may use: {}; {}: {}; the user has to be in the groups render and video",
-                       said, kDriver, std::strerror(errno));
+    return fmt::format(
+        "no AMD GPU that this user may use: {}; {}: {}; the user has to be in the groups render and video", said,
+        kDriver, std::strerror(errno));
   }
   return fmt::format("no ROCm device: {}{}", said, visible_devices());
 }
@@ -85,9 +87,9 @@ gpu::DeviceProperties HipApi::properties_of(const Properties& said) {
           .processors = said.multiProcessorCount};
 }
 
-// f32 by fused multiply-adds. Matrix cores make exact products of bf16 and f16; how they round their float32 sums differs
-// between generations, by cutting off among other ways (Xie, Wang, Yang and Yang, "MMA-Sim", arXiv:2511.10909), which is
-// the coarsest.
+// f32 by fused multiply-adds. Matrix cores make exact products of bf16 and f16; how they round their float32 sums
+// differs between generations, by cutting off among other ways (Xie, Wang, Yang and Yang, "MMA-Sim", arXiv:2511.10909),
+// which is the coarsest.
 backends::Summation HipApi::product_sums(DType stored) {
   if (stored == DType::bf16 || stored == DType::f16) return {.fused = 1, .truncates = true};
   return {};

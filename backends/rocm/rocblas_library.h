@@ -15,8 +15,8 @@ struct RocblasFunctions {
   decltype(&rocblas_destroy_handle) destroy = nullptr;
   decltype(&rocblas_set_stream) set_stream = nullptr;
   decltype(&rocblas_set_workspace) set_workspace = nullptr;
-  // Written out: newer headers deprecate the first, as what it asks for becomes the rule, and some hide the second behind
-  // a macro.
+  // Written out: newer headers deprecate the first, as what it asks for becomes the rule, and some hide the second
+  // behind a macro.
   rocblas_status (*set_atomics_mode)(rocblas_handle handle, rocblas_atomics_mode mode) = nullptr;
   rocblas_status (*gemm)(rocblas_handle handle, rocblas_operation trans_a, rocblas_operation trans_b, rocblas_int m,
                          rocblas_int n, rocblas_int k, const void* alpha, const void* a, rocblas_datatype a_type,

@@ -32,7 +32,9 @@ rocblas_int size(Index count, const gpu::ProductCall& call) {
 // Without atomics sums have the same bits in every run; with a workspace of ours nothing is allocated while a stream
 // records.
 RocmProducts::RocmProducts(const RocblasFunctions& library, void* workspace, std::uint64_t workspace_bytes)
-    : library_(&library), handle_(nullptr, library.destroy), lt_products_(make_lt_products(workspace, workspace_bytes)) {
+    : library_(&library),
+      handle_(nullptr, library.destroy),
+      lt_products_(make_lt_products(workspace, workspace_bytes)) {
   rocblas_handle raw = nullptr;
   check(library, library.create(&raw), "starting");
   handle_.reset(raw);
@@ -40,8 +42,8 @@ RocmProducts::RocmProducts(const RocblasFunctions& library, void* workspace, std
   check(library, library.set_workspace(raw, workspace, workspace_bytes), "giving it a workspace");
 }
 
-// y^T [out, rows] = W x^T, as rocBLAS counts columns first: it takes x [rows, in] for x^T, and W [out, in] for a W^T to be
-// transposed.
+// y^T [out, rows] = W x^T, as rocBLAS counts columns first: it takes x [rows, in] for x^T, and W [out, in] for a W^T to
+// be transposed.
 bool RocmProducts::multiply(hipStream_t stream, const gpu::ProductCall& call) {
   using gpu::vendor::Queued;
   if (lt_products_ != nullptr && call.stored != DType::f32) {
@@ -52,10 +54,10 @@ bool RocmProducts::multiply(hipStream_t stream, const gpu::ProductCall& call) {
   const rocblas_int in = size(call.in, call), out = size(call.out, call);
   constexpr float kOne = 1.0F, kZero = 0.0F;
   check(*library_, library_->set_stream(handle_.get(), stream), "choosing a stream");
-  const rocblas_status status = library_->gemm(
-      handle_.get(), rocblas_operation_transpose, rocblas_operation_none, out, size(call.rows, call), in, &kOne,
-      call.weight, stored, in, call.x, stored, in, &kZero, call.y, sums, out, call.y, sums, out, sums,
-      rocblas_gemm_algo_standard, 0, 0);
+  const rocblas_status status =
+      library_->gemm(handle_.get(), rocblas_operation_transpose, rocblas_operation_none, out, size(call.rows, call), in,
+                     &kOne, call.weight, stored, in, call.x, stored, in, &kZero, call.y, sums, out, call.y, sums, out,
+                     sums, rocblas_gemm_algo_standard, 0, 0);
   if (status != rocblas_status_success)
     check(*library_, status, fmt::format("queueing a {}", described_as(gpu::vendor::shape_of(call))));
   return call.bias == nullptr;

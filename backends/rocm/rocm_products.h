@@ -1,5 +1,5 @@
-// y = x W^T + bias: by hipBLASLt, where this is built with it, it is there and has a way; else by rocBLAS, which adds no
-// bias. Sums in float32.
+// y = x W^T + bias: by hipBLASLt, where this is built with it, it is there and has a way; else by rocBLAS, which adds
+// no bias. Sums in float32.
 #pragma once
 
 #include <cstdint>

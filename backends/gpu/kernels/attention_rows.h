@@ -182,7 +182,8 @@ GPU_DEVICE void put_sums(const SplitAttentionCall& call, const Part& part, const
 }
 
 template <int W, DType type, int H>
-GPU_KERNEL_OF(kPartThreads) void attend_part(SplitAttentionCall call) {
+GPU_KERNEL_OF(kPartThreads)
+void attend_part(SplitAttentionCall call) {
   using T = typename Stored<type>::type;
   constexpr int kWarps = kPartThreads / W, kHeadsOfWarp = (H + kWarps - 1) / kWarps;
   GPU_DYNAMIC_SHARED(T, memory);

@@ -7,8 +7,8 @@
 //
 // A block owns a tile and a query head, each of its 4 warps 16 rows: their queries, scores and sums are spread over the
 // warp as tile_product.h says, so that a lane has parts of one row or two, `row` and `row` + 8, and the four lanes of a
-// row share what they know of it. Keys and values pass through shared memory, 64 entries at a time, 32 where they are wider
-// than 128: up to 35 KiB.
+// row share what they know of it. Keys and values pass through shared memory, 64 entries at a time, 32 where they are
+// wider than 128: up to 35 KiB.
 #pragma once
 
 #include "backends/gpu/kernels/attention_common.h"
@@ -25,10 +25,10 @@ template <int W>
 
 inline constexpr int kWarpRows = 16;
 template <int W>
-inline constexpr int kProductThreads = kTileRows / kWarpRows * W;
+inline constexpr int kProductThreads = kTileRows / kWarpRows* W;
 
-// What a lane keeps of its rows; Steps: the most 16 columns of a head; Entries: that are taken together. `sum` is of the
-// weights that it has alone.
+// What a lane keeps of its rows; Steps: the most 16 columns of a head; Entries: that are taken together. `sum` is of
+// the weights that it has alone.
 template <int W, class T, int Steps, int Entries>
 struct LaneRows {
   Values<LeftTile<W, T>, Steps> queries;
@@ -228,7 +228,8 @@ GPU_DEVICE void put_rows(const AttentionCall& call, const RowTile& tile, LaneRow
 }
 
 template <int W, DType type, int Steps, int Entries>
-GPU_KERNEL_OF(kProductThreads<W>) void attend_tile_by_products(TiledAttentionCall call) {
+GPU_KERNEL_OF(kProductThreads<W>)
+void attend_tile_by_products(TiledAttentionCall call) {
   using T = typename Stored<type>::type;
   using Panel = EntryPanel<T, Steps, Entries>;
   GPU_SHARED(Panel, key_panel, [1]);

@@ -187,7 +187,8 @@ GPU_DEVICE void put_tile(const AttentionCall& call, const RowTile& tile, int hea
 }
 
 template <int W, DType type, int Chunks>
-GPU_KERNEL_OF(kTileThreads) void attend_tile(TiledAttentionCall call) {
+GPU_KERNEL_OF(kTileThreads)
+void attend_tile(TiledAttentionCall call) {
   using T = typename Stored<type>::type;
   GPU_SHARED(Floats, left, [kTileRows][kTilePitch]);      // queries, then weights
   GPU_SHARED(Floats, right, [kTileEntries][kTilePitch]);  // keys, then values

@@ -14,7 +14,8 @@
 //   sums   [row, column] to [row, column + 3]
 //   left   pairs at [row, column], [row, column + 2], each with its right neighbour
 //   right  pairs at [column, row], [column + 2, row], each with its lower neighbour
-// so that in both four lanes share a row, and tiles of sums, side by side up to 16 columns and rounded, are a left tile.
+// so that in both four lanes share a row, and tiles of sums, side by side up to 16 columns and rounded, are a left
+// tile.
 #pragma once
 
 #include <type_traits>
@@ -189,8 +190,8 @@ GPU_DEVICE void add_product(SumTile& sums, const LeftTile<W, T>& left, const Rig
 
 #else
 
-// Sixteen values of a row of `left` or of a column of `right`, counted within the lanes' first rows, of which four lanes
-// have pairs a and b each.
+// Sixteen values of a row of `left` or of a column of `right`, counted within the lanes' first rows, of which four
+// lanes have pairs a and b each.
 template <int W, class T>
 GPU_DEVICE void gather_line(Pair a, Pair b, int which, Values<float, 16>& line) {
   const std::uint64_t own = static_cast<std::uint64_t>(a) | static_cast<std::uint64_t>(b) << 32U;

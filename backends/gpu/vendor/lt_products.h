@@ -69,7 +69,10 @@ class LtProducts {
   using Functions = typename Lt::Functions;
 
   LtProducts(const Functions& library, void* workspace, std::uint64_t workspace_bytes)
-      : library_(&library), handle_(nullptr, library.destroy), workspace_(workspace), workspace_bytes_(workspace_bytes) {
+      : library_(&library),
+        handle_(nullptr, library.destroy),
+        workspace_(workspace),
+        workspace_bytes_(workspace_bytes) {
     typename Lt::Handle raw = nullptr;
     require(library.create(&raw), "starting");
     handle_.reset(raw);

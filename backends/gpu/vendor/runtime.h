@@ -123,8 +123,9 @@ class VendorRuntime final : public Runtime {
   std::unique_ptr<Kernels> kernels_;
 };
 
-// Of one of devices<Api>(). Throws ErrorKind::unavailable, backend.unavailable, where the device or the vendor's library
-// is not there. Products of one runtime share a workspace: they, and graphs that hold them, belong in one stream.
+// Of one of devices<Api>(). Throws ErrorKind::unavailable, backend.unavailable, where the device or the vendor's
+// library is not there. Products of one runtime share a workspace: they, and graphs that hold them, belong in one
+// stream.
 template <class Api>
 [[nodiscard]] std::unique_ptr<Runtime> make_runtime(int device) {
   const Found found = look<Api>();

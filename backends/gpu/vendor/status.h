@@ -25,7 +25,8 @@ template <class Api>
 template <class Api>
 [[noreturn]] void fail(typename Api::Status status, std::string_view doing) {
   static_cast<void>(Api::last_error());  // else the next launch would seem to have failed
-  throw Error(ErrorKind::internal, "backend.failed", fmt::format("{}: {}: {}", Api::kName, doing, text_of<Api>(status)));
+  throw Error(ErrorKind::internal, "backend.failed",
+              fmt::format("{}: {}: {}", Api::kName, doing, text_of<Api>(status)));
 }
 
 template <class Api>

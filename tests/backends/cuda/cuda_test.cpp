@@ -26,8 +26,7 @@ TEST(CudaDevices, OlderThanTheKernelsAreNotUsed) {
   cudaDeviceProp said{};
   said.major = 7;
   said.minor = 5;
-  EXPECT_EQ(CudaApi::why_without_kernels(said),
-            "its compute capability is 7.5, kernels are built for 8.0 and newer");
+  EXPECT_EQ(CudaApi::why_without_kernels(said), "its compute capability is 7.5, kernels are built for 8.0 and newer");
   said.major = 9;
   EXPECT_EQ(CudaApi::why_without_kernels(said), "");
 }

@@ -234,8 +234,8 @@ TEST_F(DeviceKernels, AttendTiles) {
       constexpr Index kPrompt = 29;
       const auto work = [&](Side& side) {
         const TiledAttentionCall call{.attention = attention(side, cache, stored, kPrompt),
-                                           .tiles = side.plain<RowTile>({{0, 17}, {17, 12}}),
-                                           .count = 2};
+                                      .tiles = side.plain<RowTile>({{0, 17}, {17, 12}}),
+                                      .count = 2};
         side.kernels().attend_tiles(side.stream(), call);
         return contexts(side, call.attention);
       };

@@ -15,7 +15,6 @@
 namespace mlbench::gpu::vendor {
 namespace {
 
-
 struct Product {
   DType stored = DType::f32;
   Index rows = 0, in = 0, out = 0;
