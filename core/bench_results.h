@@ -58,6 +58,28 @@ enum class BenchStop {
 
 // One method at one point: "prefill" is one call for the whole prompt of all sequences, embedding and logits included;
 // "decode" is `gen` calls of one token of each.
+// Where one rank of a split model spent a row's samples: what it computed, what it exchanged with others, and what is
+// left of the time, in which it waited for its turn. And, of the last sample, when it did what: seconds of one clock.
+struct RankEvent {
+  std::string activity;  // "work", and within it "all-reduce", "send", "receive"
+  double begin = 0.0, end = 0.0;
+};
+struct RankTimes {
+  Index rank = 0;
+  std::string host;
+  bool pinned = false;  // to processors of its own
+  double compute_seconds = 0.0, communication_seconds = 0.0, waiting_seconds = 0.0;
+  std::uint64_t reduced_bytes = 0, sent_bytes = 0;
+  std::uint64_t peak_memory_bytes = 0;  // of its process so far
+  std::vector<RankEvent> events;
+};
+
+// What splitting came to, beside the row of the same run that differs in nothing but the split and has none.
+struct Scaling {
+  double speedup = 0.0;              // tokens per second / those of that row
+  std::optional<double> efficiency;  // speedup / ranks, where a rank has as many threads as that row
+};
+
 struct BenchRow {
   BenchPoint point;
   std::string method;                      // "batch_prefill"
@@ -85,6 +107,9 @@ struct BenchRow {
   std::optional<double> mfu, mbu;                       // share of the device's measured rates
   std::optional<double> joules_per_token;
   std::uint64_t peak_memory_bytes = 0;  // of the process, when the row was done
+
+  std::vector<RankTimes> ranks;  // of a split model
+  std::optional<Scaling> scaling;
 
   std::string unsupported;  // the reason; then nothing above but the point and the method is set
   std::string error;        // what the backend threw

@@ -149,8 +149,16 @@ struct GoldenDistance {
   std::string call;
 };
 
+// How a model was split, and the host of each worker's process; of one that was not, none.
+struct SplitDescription {
+  Index tensor_parallel = 1, pipeline_parallel = 1;
+  Index micro_batches = 1;
+  std::vector<std::string> hosts;
+};
+
 struct BackendVerification {
   std::string model, architecture, backend, version, device, dtype;
+  SplitDescription split;
   std::vector<std::pair<std::string, std::string>> arithmetic;  // as declared: {"accumulation", "f32"}
   bool worst_case_bounds = false;  // of sums, in place of those that hold with a stated probability
   std::uint64_t seed = 0;

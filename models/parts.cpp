@@ -5,8 +5,6 @@
 
 #include <fmt/format.h>
 
-#include "models/tensor_inventory.h"
-
 namespace mlbench {
 namespace {
 
@@ -19,9 +17,7 @@ Rule rule_of(TensorRole role) {
     case TensorRole::v_proj:
     case TensorRole::mlp_gate:
     case TensorRole::mlp_up: return Rule::rows;
-    case TensorRole::attn_out:
-    case TensorRole::mlp_down: return Rule::columns;
-    default: return Rule::everybodys;
+    default: return is_summed(role) ? Rule::columns : Rule::everybodys;
   }
 }
 
@@ -43,15 +39,6 @@ WeightView columns_of(const WeightView& whole, Index first, Index count, Weights
   return {.dtype = whole.dtype, .rows = whole.rows, .cols = count, .data = data};
 }
 
-// In float64: of three shards a third is of no storage type.
-WeightView divided(const WeightView& whole, Index by, Weights& weights) {
-  std::vector<double> values = whole.widened();
-  for (double& value : values) value /= static_cast<double>(by);
-  std::byte* data = allocate(weights, values.size() * sizeof(double));
-  std::memcpy(data, values.data(), values.size() * sizeof(double));
-  return {.dtype = DType::f64, .rows = whole.rows, .cols = whole.cols, .data = data};
-}
-
 // A bias is [1, n]: what is split by rows of its matrix are its columns, without a copy as they are neighbours.
 WeightView neighbours(const WeightView& bias, Index first, Index count) {
   return {.dtype = bias.dtype,
@@ -65,7 +52,7 @@ WeightView part_of_tensor(const WeightView& whole, const TensorSpec& spec, Index
   const Rule rule = rule_of(spec.role);
   if (shards == 1 || rule == Rule::everybodys) return whole;
   if (rule == Rule::columns) {
-    if (spec.bias) return divided(whole, shards, weights);
+    if (spec.bias) return whole;
     const Index count = whole.cols / shards;
     return columns_of(whole, shard * count, count, weights);
   }
@@ -73,20 +60,42 @@ WeightView part_of_tensor(const WeightView& whole, const TensorSpec& spec, Index
   return whole.slice(shard * (whole.rows / shards), whole.rows / shards);
 }
 
-ModelConfig config_of_part(ModelConfig config, const Split& split, Index layers) {
-  config.num_layers = layers;
-  config.num_heads /= split.tensor_parallel;
-  config.num_kv_heads /= split.tensor_parallel;
-  config.intermediate_size /= split.tensor_parallel;
-  config.tensor_parallel_shards = config.pipeline_parallel_stages = 1;
-  return config;
-}
-
 }  // namespace
 
 LayerRange layers_of_stage(Index layers, Index stages, Index stage) {
   const Index each = (layers + stages - 1) / stages, first = stage * each;
   return {.first = first, .count = std::min(each, layers - first)};
+}
+
+Joining joining_of(Tap tap) {
+  switch (tap) {
+    case Tap::qkv_proj:
+    case Tap::q_proj:
+    case Tap::k_proj:
+    case Tap::v_proj:
+    case Tap::context:
+    case Tap::gate:
+    case Tap::up:
+    case Tap::act:
+    case Tap::mlp_hidden: return Joining::columns;
+    case Tap::q_norm:
+    case Tap::k_norm:
+    case Tap::q:
+    case Tap::k:
+    case Tap::v:
+    case Tap::probs: return Joining::heads;
+    default: return Joining::same;
+  }
+}
+
+ModelConfig config_of_part(const ModelConfig& config, const Split& split, Index stage) {
+  ModelConfig part = config;
+  part.num_layers = layers_of_stage(config.num_layers, split.pipeline_parallel, stage).count;
+  part.num_heads /= split.tensor_parallel;
+  part.num_kv_heads /= split.tensor_parallel;
+  part.intermediate_size /= split.tensor_parallel;
+  part.tensor_parallel_shards = part.pipeline_parallel_stages = 1;
+  return part;
 }
 
 Model part_of(const Model& model, const Split& split, Index shard, Index stage) {
@@ -104,7 +113,7 @@ Model part_of(const Model& model, const Split& split, Index shard, Index stage) 
     }
   }
   Model part = model;
-  part.config = config_of_part(model.config, split, own.count);
+  part.config = config_of_part(model.config, split, stage);
   part.weights = std::move(weights);
   part.origin +=
       fmt::format(", shard {} of {}, stage {} of {}", shard, split.tensor_parallel, stage, split.pipeline_parallel);

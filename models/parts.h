@@ -3,11 +3,13 @@
 // heads and a smaller MLP, whose products of rows by split columns give summands of the whole's.
 //
 // Split by rows: q_proj, k_proj, v_proj by heads, gate, up and Phi's fc1. Split by columns: attention's and the MLP's
-// second product (o_proj, down_proj, dense, fc2), whose biases every shard has divided by their number. Embeddings,
-// norms and the output layer are everybody's.
+// second product (o_proj, down_proj, dense, fc2), whose summands the shards add up. Their biases are everybody's, as
+// are embeddings, norms and the output layer; a shard divides them by the number of shards where it uses them.
 #pragma once
 
 #include "models/config.h"
+#include "models/taps.h"
+#include "models/tensor_inventory.h"
 #include "models/weights.h"
 
 namespace mlbench {
@@ -28,8 +30,24 @@ struct LayerRange {
 };
 [[nodiscard]] LayerRange layers_of_stage(Index layers, Index stages, Index stage);
 
-// The split has to be one that parallel_rules.h allows, shard and stage lie within it. Split columns and divided biases
-// are copied; everything else is the whole model's own memory, which stays alive with the part.
+// Whether the results of a product are summands, of which every shard has its own.
+[[nodiscard]] constexpr bool is_summed(TensorRole product) {
+  return product == TensorRole::attn_out || product == TensorRole::mlp_down;
+}
+
+// How a tap of the whole is put together from those of the shards, [T, width] or [H, T, width].
+enum class Joining {
+  same,     // every shard has all of it, the same bits
+  columns,  // each has its columns, in order
+  heads,    // each has its heads, in order
+};
+[[nodiscard]] Joining joining_of(Tap tap);
+
+// The configuration of the parts of a stage, as of a model of its own: all shards of a stage have the same. The split
+// has to be one that parallel_rules.h allows, and the stage lies within it; so below.
+[[nodiscard]] ModelConfig config_of_part(const ModelConfig& config, const Split& split, Index stage);
+
+// Split columns are copied; everything else is the whole model's own memory, which stays alive with the part.
 [[nodiscard]] Model part_of(const Model& model, const Split& split, Index shard, Index stage);
 
 }  // namespace mlbench

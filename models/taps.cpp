@@ -55,11 +55,16 @@ std::string_view name(Tap tap) {
     case Tap::layer_out: return "out";
     case Tap::final_norm: return "final_norm";
     case Tap::logits: return "logits";
+    case Tap::attn_part: return "attn.out.part";
+    case Tap::mlp_part: return "mlp.out.part";
+    case Tap::block_part: return "block.part";
+    case Tap::block_sum: return "block.sum";
+    case Tap::stage_in: return "stage.in";
   }
   return "?";
 }
 
-bool per_layer(Tap tap) { return tap >= Tap::attn_norm && tap <= Tap::layer_out; }
+bool per_layer(Tap tap) { return (tap >= Tap::attn_norm && tap <= Tap::layer_out) || tap >= Tap::attn_part; }
 
 std::string to_string(TapId id) {
   return id.layer < 0 ? std::string(name(id.tap)) : fmt::format("layers.{}.{}", id.layer, name(id.tap));

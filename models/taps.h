@@ -41,7 +41,14 @@ enum class Tap {
   layer_out,
   final_norm,
   logits,
+  // What the workers of a split model hand each other: no golden has them, and tap_specs() neither.
+  attn_part,   // a shard's summand of attn_out, [T, h]; of all shards [S, T, h], here and below
+  mlp_part,    // and of mlp_out
+  block_part,  // Phi: what it adds up of both, as it goes into the all-reduce
+  block_sum,   // Phi: what comes out of it, [T, h]
+  stage_in,    // rows as a stage received them, [T, h]; the layer is its first
 };
+inline constexpr int kNumTaps = static_cast<int>(Tap::stage_in) + 1;
 
 struct TapId {
   Tap tap = Tap::embed;

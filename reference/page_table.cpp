@@ -99,6 +99,19 @@ void PageTable::add(State& state, SeqId id) const {
   state.sequences.emplace(id, Sequence{.last_block = block});
 }
 
+PageTable::Sequence& PageTable::find_ready(State& state, SeqId id) {
+  Sequence& sequence = find(state, id);
+  if (sequence.missing.empty()) return sequence;
+  throw request_error("kv.state", fmt::format("sequence {} waits for {} of the {} entries that disagg_prepare_recv "
+                                              "announced",
+                                              id, sequence.missing.size(), sequence.announced.size()));
+}
+
+void PageTable::require_committed(SeqId id, const Sequence& sequence) {
+  if (!sequence.tree) return;
+  throw request_error("kv.uncommitted_tree", fmt::format("sequence {} has a token tree to commit first", id));
+}
+
 // Takes one user from `block`; blocks that are left without users release their pages.
 void PageTable::drop_chain(State& state, Index block) {
   while (block >= 0) {
@@ -152,12 +165,11 @@ void PageTable::remove_sequence(SeqId id) {
 std::optional<PageCopy> PageTable::fork_sequence(SeqId parent, SeqId child, Index pos) {
   require_idle("fork_sequence");
   State next = state_;
-  const Sequence& from = find(next, parent);
+  const Sequence& from = find_ready(next, parent);
   if (pos < -1 || pos > from.length) {
     throw bad_argument(fmt::format("fork of sequence {} at {}: must lie within -1..{}", parent, pos, from.length));
   }
-  if (from.tree)
-    throw request_error("kv.uncommitted_tree", fmt::format("sequence {} has a token tree to commit first", parent));
+  require_committed(parent, from);
   const Index at = pos == -1 ? from.length : pos;
   if (from.window && at > from.window->sink) {
     throw bad_argument(fmt::format("fork of sequence {} at {}: it has a sliding window, so at most {}, its sink",
@@ -233,7 +245,7 @@ std::optional<PageCopy> PageTable::popn(SeqId id, Index count) {
 
 std::optional<PageCopy> PageTable::pop(State& state, SeqId id, Index count) const {
   {
-    Sequence& sequence = find(state, id);
+    Sequence& sequence = find_ready(state, id);
     if (count < 0 || count > sequence.length) {
       throw bad_argument(fmt::format("popn of {} from sequence {}: must lie within 0..{}", count, id, sequence.length));
     }
@@ -244,6 +256,10 @@ std::optional<PageCopy> PageTable::pop(State& state, SeqId id, Index count) cons
       const Index left = static_cast<Index>(sequence.tree->parents.size()) - count;
       if (left > 0) sequence.tree->parents.resize(static_cast<std::size_t>(left));
       if (left <= 0) sequence.tree.reset();
+    }
+    if (sequence.mark) {  // what comes in place of entries that had gone goes too
+      Mark& mark = *sequence.mark;
+      mark.sent = std::min(mark.sent, std::max<Index>(0, sequence.length - count - mark.begin));
     }
     while (count > 0) {  // blocks of the sequence's own
       Block& block = state.blocks[static_cast<std::size_t>(sequence.last_block)];
@@ -269,12 +285,14 @@ std::optional<PageCopy> PageTable::pop(State& state, SeqId id, Index count) cons
   Sequence& old = state.sequences.insert(std::move(aside)).position->second;
   const Index left = old.length - count;
   const auto window = old.window;
+  const auto mark = old.mark;
   const Index block = take_block(state, -1);
   state.blocks[static_cast<std::size_t>(block)].users = 1;
   state.sequences.emplace(id, Sequence{.last_block = block});
   std::optional<PageCopy> copy;
   if (left > 0) copy = fork(state, kAside, id, left);
   find(state, id).window = window;
+  find(state, id).mark = mark;
   drop_chain(state, find(state, kAside).last_block);
   state.sequences.erase(kAside);
   return copy;
@@ -350,16 +368,18 @@ ForwardPlan PageTable::begin_forward(std::span<const SeqId> ids, std::span<const
   ForwardPlan plan;
   std::size_t first_row = 0;
   for (std::size_t s = 0; s < ids.size(); ++s) {
-    Sequence& sequence = find(next, ids[s]);
+    Sequence& sequence = find_ready(next, ids[s]);
     const Index before = sequence.length;
     const auto count = static_cast<std::size_t>(lengths[s]);
     if (parents) {
       grow_tree(sequence, std::span(*parents).subspan(first_row, count));
-    } else if (sequence.tree) {
-      throw request_error("kv.uncommitted_tree", fmt::format("sequence {} has a token tree to commit first", ids[s]));
+    } else {
+      require_committed(ids[s], sequence);
     }
+    require_listed(ids[s], sequence, lengths[s], parents.has_value());
     append(next, sequence, lengths[s]);
     plan.sequences.push_back({ids[s], sequence.length, slots_of(next, sequence)});
+    plan_send(sequence, plan.sequences.back().slots, plan);
     for (Index entry = before; entry < sequence.length; ++entry) {
       PlannedRow row{
           .sequence = static_cast<Index>(s), .entry = entry, .position = entry, .prefix = entry + 1, .path = {}};
@@ -384,7 +404,10 @@ ForwardPlan PageTable::begin_forward(std::span<const SeqId> ids, std::span<const
 
 void PageTable::end_forward() {
   if (!in_forward_) throw request_error("kv.state", "end_forward: there was no begin_forward");
-  for (const SeqId id : last_ids_) slide(state_, find(state_, id));
+  for (const SeqId id : last_ids_) {
+    slide(state_, find(state_, id));
+    advance_mark(find(state_, id));
+  }
   in_forward_ = false;
 }
 

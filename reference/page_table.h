@@ -8,11 +8,13 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <vector>
 
 #include "core/error.h"
 #include "models/kv_cache.h"
+#include "models/kv_transfer.h"
 
 namespace mlbench::ref {
 
@@ -40,9 +42,19 @@ struct PlannedSequence {
   std::vector<Index> slots;  // of all of them, [total]
 };
 
+// One entry that goes to another cache when the forward ends: from this slot here to that slot there.
+struct SlotSend {
+  Index from, to;
+};
+struct PlannedSend {
+  Index receiver_offset;
+  std::vector<SlotSend> entries;  // in the order of the sequence
+};
+
 struct ForwardPlan {
   std::vector<PlannedSequence> sequences;
   std::vector<PlannedRow> rows;
+  std::vector<PlannedSend> sends;
 };
 
 class PageTable {
@@ -60,6 +72,19 @@ class PageTable {
                             const std::optional<std::vector<Index>>& parents);
   void end_forward();  // windows slide here
   std::vector<SlotMove> commit_trees(std::span<const SeqId> ids, std::span<const Index> leaves);
+
+  // ---- entries that come from another cache, or go to one (spec methods.md, section 10) ----
+
+  // The sequence gets `count` entries, to be computed elsewhere, in these slots. Until all have come it can only be
+  // asked about, or removed.
+  SlotRuns disagg_prepare_recv(SeqId id, Index count);
+  // Entry p >= begin goes to slot slots[p - begin] of the receiver, once, when the forward ends that made it, or, if it
+  // is there already, the next forward of the sequence. With the last of the slots the mark is over.
+  void disagg_mark_send(SeqId id, Index begin, const SlotRuns& slots, Index receiver_offset);
+  // Entries came for these slots; also within a forward. False, and nothing changed, unless all are slots that one
+  // sequence waits for: it was removed, and its sender not told.
+  bool receive(std::span<const Index> slots);
+
   void clear();
 
   [[nodiscard]] bool in_forward() const { return in_forward_; }
@@ -69,6 +94,7 @@ class PageTable {
   [[nodiscard]] Index total_sequence_length() const;
   [[nodiscard]] Index sequence_length(SeqId id) const;
   [[nodiscard]] std::vector<Index> slots(SeqId id) const;  // of every entry, in order
+  [[nodiscard]] bool waits(SeqId id) const;                // for entries
 
  private:
   struct Block {
@@ -88,12 +114,22 @@ class PageTable {
     std::vector<Index> parents;  // by node; -1: follows the last committed entry
     Index forwards;              // calls it took to announce
   };
+  struct Mark {
+    Index begin;
+    SlotRuns slots;
+    Index receiver_offset;
+    Index sent;  // slots of the list that have their entry
+
+    [[nodiscard]] Index end() const { return begin + slots.size(); }
+  };
   struct Sequence {
     Index last_block;
     Index length = 0;
     std::optional<Window> window;
     bool slid = false;
     std::optional<Tree> tree;
+    std::optional<Mark> mark;
+    std::set<Index> announced, missing;  // slots of a transfer that comes; both empty once all are there
   };
   struct State {
     std::vector<Block> blocks;
@@ -106,6 +142,10 @@ class PageTable {
   void require_idle(const char* operation) const;
   template <class AnyState>  // State or const State
   static auto& find(AnyState& state, SeqId id);
+  // The same, of a sequence that waits for no entries.
+  static Sequence& find_ready(State& state, SeqId id);
+  static void require_committed(SeqId id, const Sequence& sequence);
+  Sequence& find_transferable(State& state, const char* operation, SeqId id) const;
   static Index take_block(State& state, Index parent);
   Index take_page(State& state) const;
   static void drop_pages(State& state, Block& block);
@@ -119,6 +159,9 @@ class PageTable {
   [[nodiscard]] std::vector<Index> slots_of(const State& state, const Sequence& sequence) const;
   [[nodiscard]] std::vector<Index> chain(const State& state, const Sequence& sequence) const;
   void grow_tree(Sequence& sequence, std::span<const Index> parents) const;
+  static void require_listed(SeqId id, const Sequence& sequence, Index count, bool as_tree);
+  static void plan_send(const Sequence& sequence, std::span<const Index> slots, ForwardPlan& plan);
+  static void advance_mark(Sequence& sequence);
 
   KvLimits limits_;
   bool trees_allowed_;

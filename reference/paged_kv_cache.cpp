@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "reference/kv_exchange.h"
+
 namespace mlbench::ref {
 namespace {
 
@@ -54,6 +56,10 @@ void PagedKvCache::begin_forward(std::span<const SeqId> ids, std::span<const Ind
 }
 
 void PagedKvCache::end_forward() {
+  if (plan_) {
+    for (const PlannedSend& send : plan_->sends)
+      exchange_->receiver_of(*this, send.receiver_offset).take(*this, send.entries);
+  }
   table_.end_forward();
   plan_.reset();
 }
@@ -66,6 +72,37 @@ std::vector<std::int32_t> PagedKvCache::get_query_positions() const {
   std::vector<std::int32_t> positions;
   for (const PlannedRow& row : plan().rows) positions.push_back(static_cast<std::int32_t>(row.position));
   return positions;
+}
+
+SlotRuns PagedKvCache::disagg_prepare_recv(SeqId id, Index count) {
+  PageTable next = table_;
+  SlotRuns slots = next.disagg_prepare_recv(id, count);
+  for (const Index slot : slots.slots()) make_page(slot / limits_.page_size);
+  table_ = std::move(next);
+  return slots;
+}
+
+void PagedKvCache::disagg_mark_send(SeqId id, Index begin, const SlotRuns& slots, Index receiver_offset) {
+  if (exchange_ == nullptr) throw request_error("kv.state", "disagg_mark_send: the cache has joined no exchange");
+  const PagedKvCache& receiver = exchange_->receiver_of(*this, receiver_offset);
+  const Index there = receiver.table_.num_pages() * limits_.page_size;
+  if (slots.largest() >= there) {
+    throw request_error("kv.bad_argument", fmt::format("disagg_mark_send: slot {}: the receiver has slots 0..{}",
+                                                       slots.largest(), there - 1));
+  }
+  table_.disagg_mark_send(id, begin, slots, receiver_offset);
+}
+
+void PagedKvCache::take(const PagedKvCache& sender, std::span<const SlotSend> entries) {
+  std::vector<Index> slots;
+  for (const SlotSend& entry : entries) slots.push_back(entry.to);
+  if (!table_.receive(slots)) return;
+  for (const SlotSend& entry : entries) {
+    for (Index layer = 0; layer < shape_.num_layers; ++layer) {
+      for (Index head = 0; head < shape_.num_kv_heads; ++head)
+        store(layer, entry.to, head, sender.key(layer, entry.from, head), sender.value(layer, entry.from, head));
+    }
+  }
 }
 
 void PagedKvCache::clear() {
@@ -83,6 +120,8 @@ std::vector<Index> PagedKvCache::slots_of(const char* operation, SeqId id, Index
     throw request_error("kv.state", fmt::format("{}: not between begin_forward and end_forward", operation));
   }
   const std::vector<Index> slots = table_.slots(id);
+  if (table_.waits(id))
+    throw request_error("kv.state", fmt::format("{}: sequence {} waits for entries from another cache", operation, id));
   if (begin < 0 || begin >= end || end > static_cast<Index>(slots.size())) {
     throw request_error("kv.bad_argument",
                         fmt::format("{}: entries [{}, {}) of sequence {}: 0 <= begin < end <= {} must hold", operation,

@@ -1,5 +1,5 @@
 // The paged key-value cache in float64: create_paged_kv_cache and every operation on it (spec methods.md, sections 4 to
-// 7). A failed operation throws a request error with a kv.* code and leaves the cache unchanged.
+// 7 and 10). A failed operation throws a request error with a kv.* code and leaves the cache unchanged.
 #pragma once
 
 #include <memory>
@@ -17,7 +17,11 @@ struct KvShape {
   Index num_kv_heads = 0;
   Index head_dim = 0;
   RopeMode rope_mode = RopeMode::normal;
+
+  friend bool operator==(const KvShape&, const KvShape&) = default;
 };
+
+class KvExchange;
 
 class PagedKvCache {
  public:
@@ -55,9 +59,28 @@ class PagedKvCache {
   // Overwrites entries [begin, begin + n) with values in that layout.
   void debug_set_kv(SeqId id, Index begin, const Entries& entries);
 
+  // ---- disaggregated prefill and decode: entries that another cache computes ----
+
+  // Receiver. The sequence grows by `count` entries, whose slots are returned for the sender; what it had before stays.
+  // prefill_chunk_size does not bound them, no rows are computed here. Until the last has come the sequence can only be
+  // asked for its length, or be removed: all else is kv.state. A sender that goes on after the receiver was removed is
+  // not disturbed, its entries are dropped; it has to stop before the slots are announced to another.
+  SlotRuns disagg_prepare_recv(SeqId id, Index count);
+  // Sender. Entry p >= begin goes to slot slots[p - begin] of the worker of the instance at `receiver_offset` that has
+  // the same layers and heads, at the end_forward of the call that computes it; those that are cached go with the
+  // sequence's next one, and at least one more must be still to come (kv.bad_argument). The mark ends with the last
+  // slot: until then rows beyond it are refused at begin_forward (kv.bad_argument), and token trees (kv.unsupported), a
+  // second mark is kv.state, forks are not marked, and popn takes back entries that are sent again when they are
+  // computed anew. Removed before that, the sequence leaves the receiver waiting. Errors as KvExchange::receiver_of
+  // says, besides.
+  void disagg_mark_send(SeqId id, Index begin, const SlotRuns& slots, Index receiver_offset);
+  // Where the receivers are; KvExchange::join's to call.
+  void connect(const KvExchange& exchange) { exchange_ = &exchange; }
+
   // ---- for the forward pass ----
 
   [[nodiscard]] const KvShape& shape() const { return shape_; }
+  [[nodiscard]] Index page_size() const { return limits_.page_size; }
   // The rows announced; throws kv.state outside begin_forward and end_forward.
   [[nodiscard]] const ForwardPlan& plan() const;
   // One head's key or value in a slot, [d].
@@ -76,12 +99,15 @@ class PagedKvCache {
   void make_page(Index index);
   void copy(const PageCopy& copy);
   void move(const SlotMove& move);
+  // Entry by entry from a slot of `sender`, which has the same shape, to one of this.
+  void take(const PagedKvCache& sender, std::span<const SlotSend> entries);
 
   KvShape shape_;
   KvLimits limits_;
   PageTable table_;
   std::vector<Page> pages_;  // by page number, as many as were ever in use
   std::optional<ForwardPlan> plan_;
+  const KvExchange* exchange_ = nullptr;
 };
 
 }  // namespace mlbench::ref

@@ -41,6 +41,28 @@ class Reducing final : public TapSink {
   Tensor summand_;
 };
 
+// The part with biases of summands divided, in float64: of three shards a third is of no storage type.
+Model with_divided_biases(Model part, Index shards) {
+  if (shards == 1) return part;
+  auto weights = std::make_shared<Weights>(*part.weights);
+  weights->keep(part.weights);
+  for (Index layer = 0; layer < part.config.num_layers; ++layer) {
+    for (const TensorSpec& spec : layer_tensors(part.config, layer)) {
+      if (!spec.bias || !is_summed(spec.role)) continue;
+      const WeightView& whole = part.weights->get(spec.name);
+      auto values = std::make_shared<std::vector<double>>(whole.widened());
+      for (double& value : *values) value /= static_cast<double>(shards);
+      weights->put(spec.name, {.dtype = DType::f64,
+                               .rows = whole.rows,
+                               .cols = whole.cols,
+                               .data = reinterpret_cast<const std::byte*>(values->data())});
+      weights->keep(values);
+    }
+  }
+  part.weights = std::move(weights);
+  return part;
+}
+
 }  // namespace
 
 class ParallelReference::Worker {
@@ -49,7 +71,7 @@ class ParallelReference::Worker {
       : first_layer_(layers_of_stage(model.config.num_layers, split.pipeline_parallel, stage).first),
         first_(stage == 0),
         last_(stage == split.pipeline_parallel - 1),
-        reference_(part_of(model, split, shard, stage), alone_, compat) {}
+        reference_(with_divided_biases(part_of(model, split, shard, stage), split.tensor_parallel), alone_, compat) {}
 
   [[nodiscard]] const Reference& reference() const { return reference_; }
   [[nodiscard]] Index first_layer() const { return first_layer_; }

@@ -22,7 +22,8 @@ class ParallelReference {
   ~ParallelReference();
 
   [[nodiscard]] const Split& split() const { return split_; }
-  // One for each worker. What is done to one of them, forks say, is to be done to all.
+  // One for each worker. What is done to one of them, forks say, is to be done to all. Two instances for prefill and
+  // decode are two such groups that joined one KvExchange (reference/kv_exchange.h) with this split.
   [[nodiscard]] std::vector<PagedKvCache> create_paged_kv_caches(const KvLimits& limits) const;
 
   // [n] -> [n, h]
