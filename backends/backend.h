@@ -22,8 +22,10 @@
 #include <string_view>
 #include <vector>
 
+#include "backends/group.h"
 #include "core/tensor_view.h"
 #include "models/kv_cache.h"
+#include "models/kv_transfer.h"
 #include "models/taps.h"
 #include "models/weights.h"
 
@@ -54,10 +56,17 @@ struct RunConfig {           // NOLINT(clang-analyzer-optin.performance.Padding)
   DType dtype = DType::f32;  // storage of weights and cache; the session declares the rest
   std::string device;        // an id of devices(); empty: the backend's choice
   int threads = 0;           // of the host, for backends that compute there; 0: the backend's choice
-  // The part of a model that this process holds: shard `shard` of `tensor_parallel`, stage `stage` of
+  // The part of a model that this worker holds: shard `shard` of `tensor_parallel`, stage `stage` of
   // `pipeline_parallel` (spec methods.md, sections 8 and 9).
   Index tensor_parallel = 1, pipeline_parallel = 1;
   Index shard = 0, stage = 0;
+  Index first_layer = 0;         // of the part, counted in the whole model
+  Index micro_batches = 0;       // pieces that the rows of a forward are cut into, on which stages work side by side;
+                                 // 0: as many as there are stages
+  std::shared_ptr<Group> group;  // where its workers meet; null for a model in one piece
+
+  [[nodiscard]] bool is_first_stage() const { return stage == 0; }
+  [[nodiscard]] bool is_last_stage() const { return stage == pipeline_parallel - 1; }
 };
 
 // How a sum of products is rounded. A matrix unit adds `fused` products to the sum so far before it rounds once
@@ -86,6 +95,7 @@ struct Arithmetic {
   Summation attention_sums = {};        // of queries with keys, and of probabilities with values
   bool f32_rope_angles = false;  // frequencies and p * w are rounded to float32; else cosines and sines are those of
                                  // exact angles, rounded once
+  Index shards = 1;  // that attention's and the MLP's last products are summed over, as `accumulation` is rounded
 
   friend bool operator==(const Arithmetic&, const Arithmetic&) = default;
 };
@@ -128,8 +138,10 @@ class TapSink {
   virtual void take(TapId id, const ConstTensorView& value) = 0;
 };
 
-// The paged KV cache. Operations, errors and visible sets are those of spec methods.md, sections 4 to 7; a failed
-// operation throws a request error with a kv.* code and leaves the cache unchanged.
+class KvTransport;  // kv_transport.h
+
+// The paged KV cache. Operations, errors and visible sets are those of spec methods.md, sections 4 to 7 and 10; a
+// failed operation throws a request error with a kv.* code and leaves the cache unchanged.
 class KvCache {
  public:
   virtual ~KvCache() = default;
@@ -164,6 +176,27 @@ class KvCache {
   // Overwrites entries [begin, begin + n) of a sequence, given in the same layout and type: how the harness gives
   // attention a past of numbers that it can sum without rounding. Entries shared with another sequence change for both.
   virtual void debug_set_kv(SeqId id, Index begin, const ConstTensorView& keys, const ConstTensorView& values) = 0;
+
+  // ---- disaggregated prefill and decode: entries that another cache computes ----
+  // A cache that takes no part in it has all three from here: they throw kv.unsupported.
+
+  // Through what entries come and go; once, before the two below, which are kv.state without. It must outlive the
+  // cache.
+  virtual void connect(KvTransport& transport);
+  // Receiver. The sequence grows by `count` entries, whose slots are returned for the sender; what it had before stays.
+  // prefill_chunk_size does not bound them: no rows are computed here. The next operation that needs the sequence
+  // (begin_forward, fork_sequence, popn, and these two) first waits until the last of them has come; debug_get_kv and
+  // debug_set_kv do not wait, they are kv.state until then. remove_sequence and clear give the transfer up: a sender
+  // that goes on is not disturbed, its entries are dropped; it has to stop before the slots are announced to another.
+  virtual SlotRuns disagg_prepare_recv(SeqId id, Index count);
+  // Sender. Entry p >= begin goes to slot slots[p - begin] of the worker of the instance at `receiver_offset` that has
+  // the same layers and heads, at the end_forward of the call that computes it; those that are cached go with the
+  // sequence's next one, and at least one more must be still to come (kv.bad_argument). The mark ends with the last
+  // slot: until then rows beyond it are refused at begin_forward (kv.bad_argument), and token trees (kv.unsupported), a
+  // second mark is kv.state, forks are not marked, and popn takes back entries that are sent again when they are
+  // computed anew. Removed before that, the sequence leaves the receiver waiting. parallel.unsupported: the receiver
+  // has another split, page size or type. Neither is for caches made with support_sliding_window (kv.unsupported).
+  virtual void disagg_mark_send(SeqId id, Index begin, const SlotRuns& slots, Index receiver_offset);
 };
 
 // A part of the stack that can run by itself: what turns embedded rows into the input of layer 0 (GPT BigCode adds its
@@ -174,7 +207,13 @@ struct Part {
   Index layer = -1;
 };
 
-// A model loaded on a device.
+// A model loaded on a device, or a part of one. Of a part, layers are counted as in the whole model, and
+//   forward   takes x in the first stage alone, elsewhere x.data is null; in the last stage, and there unless out.data
+//   is
+//             null, it gives its result, every shard the same
+//   run_part  is asked of all shards of the stage that has the part
+//   taps      are the shard's own columns and heads (joining_of() in models/parts.h), and those of the group
+// All of its workers are asked the same in the same order.
 class Session {
  public:
   virtual ~Session() = default;
@@ -232,12 +271,14 @@ class Backend {
   // What it could run on. Empty where there is nothing: then `why_none` says what was looked for and is missing.
   [[nodiscard]] virtual std::vector<DeviceInfo> devices() const = 0;
   [[nodiscard]] virtual std::string why_none() const { return ""; }
-  // Whether the backend can run such a model so; no loading, no allocation.
+  // Whether the backend can run such a model so; no loading, no allocation. The configuration is the whole model's,
+  // here and in memory().
   [[nodiscard]] virtual Support supports(const ModelConfig& config, const RunConfig& run) const = 0;
   // Of a session with one cache of these limits and calls of up to limits.prefill_chunk_size rows.
   [[nodiscard]] virtual MemoryEstimate memory(const ModelConfig& config, const RunConfig& run,
                                               const KvLimits& limits) const = 0;
-  // Loads a model that supports() accepts. Weights are rounded to run.dtype. The model must outlive the session.
+  // Loads a model that supports() accepts: the part that `run` names, as part_of() makes it. Weights are rounded to
+  // run.dtype. The model must outlive the session.
   [[nodiscard]] virtual std::unique_ptr<Session> load(const Model& model, const RunConfig& run) = 0;
   // The rates of run.device in run.dtype, with run.threads: the best of what about `seconds` of trying show, so that a
   // model's share of them is what it leaves unused. Nothing where this is not offered.

@@ -197,6 +197,22 @@ typedef struct mlbench_model {
   const char* origin; /* for people: a folder, or a preset and its seed */
 } mlbench_model;
 
+/* Where the workers that hold the parts of one model meet while they compute, one group for each worker: shard s of
+ * stage p. Valid until the session that was loaded with it is destroyed, to be called from the thread that calls the
+ * session, before its call returns. All workers are asked the same in the same order. Where a call fails, what called
+ * it fails too. */
+typedef struct mlbench_group {
+  uint32_t struct_size;
+  uint32_t reserved;
+  void* context; /* to be passed back */
+  /* In place, the sum of what all shards of the stage have: each of them gets the same bits. */
+  int32_t (*all_reduce)(void* context, float* values, int64_t count, mlbench_error* error);
+  /* Bytes to the same shard of the next stage, and from that of the one before, in order. What was sent may be written
+   * again. */
+  int32_t (*send_on)(void* context, const void* bytes, int64_t count, mlbench_error* error);
+  int32_t (*receive)(void* context, void* bytes, int64_t count, mlbench_error* error);
+} mlbench_group;
+
 /* Under what a model is loaded. */
 typedef struct mlbench_run {
   uint32_t struct_size;
@@ -204,11 +220,17 @@ typedef struct mlbench_run {
   const char* device; /* an id of devices(); "": the library's choice */
   int32_t threads;    /* of the host, for what computes there; 0: the library's choice */
   int32_t reserved;
-  /* The part of the model that this process holds; 1, 1, 0, 0 for a whole one. */
+  /* The part of the model that this process holds; 1, 1, 0, 0 for a whole one. The configuration is the whole model's
+   * in supports and memory, the part's in load. */
   int64_t tensor_parallel;
   int64_t pipeline_parallel;
   int64_t shard;
   int64_t stage;
+  /* -- added later: a structure may end before this -- */
+  int64_t first_layer;        /* of the part, counted in the whole model: so taps and run_part count, weights from 0 */
+  int64_t micro_batches;      /* pieces that the rows of a forward are cut into, equal ones as far as that goes (piece i
+                                 of m: rows N * i / m up to N * (i + 1) / m); at least 1, and no more than rows */
+  const mlbench_group* group; /* where the workers meet; null for a whole model, and where nothing is loaded */
 } mlbench_run;
 
 typedef struct mlbench_kv_limits {
@@ -264,7 +286,7 @@ typedef struct mlbench_arithmetic {
   int32_t logits;           /* what logits are rounded to before they become float32 */
   int32_t product_inputs;   /* what rows are rounded to where they enter a product with weights */
   int32_t attention_inputs; /* what queries and probabilities are rounded to where they meet K and V */
-  int32_t accumulation;     /* of sums, and of everything between inputs and outputs */
+  int32_t accumulation;     /* of sums, those over shards too, and of everything between inputs and outputs */
   int32_t f32_rope_angles;  /* 1: frequencies and p * w are rounded to float32; 0: cosines and sines are those of exact
                                angles, rounded once */
   /* How sums are rounded: of products with weights, and of attention's. fused: products, each exact, that a matrix unit
@@ -331,7 +353,14 @@ enum mlbench_tap {
   MLBENCH_TAP_LAYER_OUT = 25,     /* T [N, h]    layer output with residuals */
   MLBENCH_TAP_FINAL_NORM = 26,    /* T [N, h] */
   MLBENCH_TAP_LOGITS = 27,        /* f32 [p, V]    of the rows that the method returns */
-  MLBENCH_NUM_TAPS = 28
+  MLBENCH_NUM_TAPS = 28,          /* of a model in one piece */
+  /* What the workers of a split model hand each other. */
+  MLBENCH_TAP_ATTN_PART = 28,  /* f32 [N, h]    the shard's summand of attn_out */
+  MLBENCH_TAP_MLP_PART = 29,   /* f32 [N, h]    and of mlp_out */
+  MLBENCH_TAP_BLOCK_PART = 30, /* f32 [N, h]    Phi: its summand of both together */
+  MLBENCH_TAP_BLOCK_SUM = 31,  /* f32 [N, h]    Phi: their sum over the shards */
+  MLBENCH_TAP_STAGE_IN = 32,   /* T [N, h]    rows as the stage received them; the layer is its first */
+  MLBENCH_NUM_TAPS_OF_WORKERS = 33
 };
 
 /* Receives taps while a forward or a part runs. A null sink: nothing is asked for, and results are bitwise the same. */
@@ -394,13 +423,14 @@ typedef struct mlbench_plugin {
   int32_t (*batch_select_last_hidden_states)(mlbench_session* session, const mlbench_const_tensor* hidden,
                                              const int32_t* positions, int64_t num_positions, const mlbench_tensor* out,
                                              mlbench_error* error);
-  /* Runs the rows that `cache` announced. Positions for batch_prefill alone. `taps` may be null. input.shape, kv.state
-   */
+  /* Runs the rows that `cache` announced. Positions for batch_prefill alone. `taps` may be null. Of a part, x->data is
+   * null but in the first stage, out->data but in the last, where it may be null too. input.shape, kv.state */
   int32_t (*forward)(mlbench_session* session, int32_t method, const mlbench_const_tensor* x,
                      const int32_t* logit_positions, int64_t num_positions, mlbench_cache* cache,
                      const mlbench_tensor* out, const mlbench_tap_sink* taps, mlbench_error* error);
   /* Applies one part (enum mlbench_part; `layer` for that kind alone) to T [N, h], given by the caller; a layer appends
-   * its keys and values to the cache and attends to what is stored. -> T [N, h] */
+   * its keys and values to the cache and attends to what is stored. -> T [N, h]. Of a split model, asked of all shards
+   * of the stage that has the part. */
   int32_t (*run_part)(mlbench_session* session, int32_t part, int64_t layer, const mlbench_const_tensor* x,
                       mlbench_cache* cache, const mlbench_tensor* out, const mlbench_tap_sink* taps,
                       mlbench_error* error);

@@ -14,7 +14,7 @@
 #include "backends/stack/memory.h"
 #include "backends/stack/rope.h"
 #include "core/error.h"
-#include "models/tensor_inventory.h"
+#include "models/parts.h"
 
 namespace mlbench::cpu {
 namespace {
@@ -83,15 +83,12 @@ class CpuBackend final : public backends::Backend {
 
   [[nodiscard]] Support supports(const ModelConfig& config, const RunConfig& run) const override {
     if (Support support = runs(run); !support) return support;
-    if (run.tensor_parallel != 1 || run.pipeline_parallel != 1) {
-      return Support::no(fmt::format("tensor parallel {}, pipeline parallel {}: the cpu backend holds whole models",
-                                     run.tensor_parallel, run.pipeline_parallel));
-    }
     return stack::rotates("cpu", config.rope);
   }
 
-  [[nodiscard]] MemoryEstimate memory(const ModelConfig& config, const RunConfig& run,
+  [[nodiscard]] MemoryEstimate memory(const ModelConfig& whole, const RunConfig& run,
                                       const KvLimits& limits) const override {
+    const ModelConfig config = config_of_part(whole, {run.tensor_parallel, run.pipeline_parallel}, run.stage);
     return {.weights_bytes = weights_bytes(config),
             .cache_bytes = stack::cache_bytes(config, run.dtype, limits),
             .scratch_bytes = scratch_bytes(config, limits)};
@@ -101,7 +98,7 @@ class CpuBackend final : public backends::Backend {
     if (const Support support = supports(model.config, run); !support) {
       throw request_error("config.unsupported", support.reason);
     }
-    return std::make_unique<Session>(model, run.dtype, threads_of(run));
+    return std::make_unique<Session>(model, run, threads_of(run));
   }
 
   [[nodiscard]] std::optional<DeviceRates> measure_rates(const RunConfig& run, double seconds) override {

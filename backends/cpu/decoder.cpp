@@ -17,12 +17,14 @@ Heads packed(float* data, Index rows, Index count, Index width) {
 
 }  // namespace
 
-Decoder::Decoder(const Model& model, DType stored, int threads)
+Decoder::Decoder(const Model& model, const backends::RunConfig& run, int threads)
     : config_(model.config),
       design_(stack::design_of(config_)),
       threads_(threads),
-      products_(stored, threads),
-      weights_(model, stored, products_),
+      shards_(run.tensor_parallel),
+      group_(run.group),
+      products_(run.dtype, threads),
+      weights_(model, run.dtype, shards_, products_),
       rotation_(config_.rope),
       attention_(threads) {}
 
@@ -85,14 +87,36 @@ void Decoder::layer(Index index, float* x, Taps& taps) {
   float* u = norm_.floats(rows_ * h);
   normalize_rows(w.attn_norm, x, u);
   taps.rows(Tap::attn_norm, u, rows_, h);
-  add_rows(x, attention(index, w, u, taps));
-  if (!design_.parallel) {
-    taps.rows(Tap::attn_residual, x, rows_, h);
-    normalize_rows(w.mlp_norm, x, u);
-    taps.rows(Tap::mlp_norm, u, rows_, h);
+  if (design_.parallel && shards_ > 1) {
+    add_block(index, w, u, x, taps);
+  } else {
+    add_rows(x, attention(index, w, u, taps));
+    if (!design_.parallel) {
+      taps.rows(Tap::attn_residual, x, rows_, h);
+      normalize_rows(w.mlp_norm, x, u);
+      taps.rows(Tap::mlp_norm, u, rows_, h);
+    }
+    add_rows(x, mlp(w, u, taps));
   }
-  add_rows(x, mlp(w, u, taps));
   taps.rows(Tap::layer_out, x, rows_, h);
+}
+
+void Decoder::add_block(Index layer, const LayerWeights& w, const float* u, float* x, const Taps& taps) {
+  float* block = block_.floats(rows_ * config_.hidden_size);
+  std::copy_n(attention(layer, w, u, taps), rows_ * config_.hidden_size, block);
+  add_rows(block, mlp(w, u, taps));
+  sum_over_shards(block, Tap::block_part, Tap::block_sum, taps);
+  add_rows(x, block);
+}
+
+void Decoder::sum_over_shards(float* rows, Tap part, Tap whole, const Taps& taps) const {
+  const Index h = config_.hidden_size;
+  if (shards_ > 1) {
+    taps.rows(part, rows, rows_, h);
+    if (design_.parallel && part != Tap::block_part) return;  // later, together
+    group_->all_reduce({rows, static_cast<std::size_t>(rows_ * h)});
+  }
+  taps.rows(whole, rows, rows_, h);
 }
 
 void Decoder::final_norm(float* x, Taps& taps) {
@@ -204,7 +228,7 @@ const float* Decoder::attention(Index layer, const LayerWeights& w, const float*
   taps.rows(Tap::context, context, rows_, width);
   float* out = result_.floats(rows_ * config_.hidden_size);
   products_.multiply(products_.input(context, rows_, width), w.attn_out, out);
-  taps.rows(Tap::attn_out, out, rows_, config_.hidden_size);
+  sum_over_shards(out, Tap::attn_part, Tap::attn_out, taps);
   return out;
 }
 
@@ -233,7 +257,7 @@ const float* Decoder::mlp(const LayerWeights& w, const float* u, const Taps& tap
   }
   float* out = result_.floats(rows_ * config_.hidden_size);
   products_.multiply(products_.input(hidden, rows_, width), w.down, out);
-  taps.rows(Tap::mlp_out, out, rows_, config_.hidden_size);
+  sum_over_shards(out, Tap::mlp_part, Tap::mlp_out, taps);
   return out;
 }
 

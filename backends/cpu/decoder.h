@@ -14,7 +14,8 @@ namespace mlbench::cpu {
 
 class Decoder {
  public:
-  Decoder(const Model& model, DType stored, int threads);
+  // `run`: of the part that the model is.
+  Decoder(const Model& model, const backends::RunConfig& run, int threads);
 
   [[nodiscard]] const ModelConfig& config() const { return config_; }
 
@@ -50,10 +51,16 @@ class Decoder {
   // u [T, h] -> [T, h]
   const float* attention(Index layer, const LayerWeights& w, const float* u, const Taps& taps);
   const float* mlp(const LayerWeights& w, const float* u, const Taps& taps);
+  // x += attention(u) + MLP(u), summed over the shards at once.
+  void add_block(Index layer, const LayerWeights& w, const float* u, float* x, const Taps& taps);
+  // The summand of a product, [T, h], becomes the sum.
+  void sum_over_shards(float* rows, Tap part, Tap whole, const Taps& taps) const;
 
   ModelConfig config_;
   stack::Design design_;
   int threads_;
+  Index shards_;
+  std::shared_ptr<backends::Group> group_;
   Products products_;
   ModelWeights weights_;
   Rotation rotation_;
@@ -61,7 +68,7 @@ class Decoder {
 
   PagedKvCache* cache_ = nullptr;  // of this call
   Index rows_ = 0;                 // T
-  Buffer norm_, qkv_, context_, result_, hidden_, up_;
+  Buffer norm_, qkv_, context_, result_, hidden_, up_, block_;
 };
 
 }  // namespace mlbench::cpu

@@ -10,12 +10,12 @@ namespace {
 // Puts tensors of the inventory where they belong.
 class Binder {
  public:
-  Binder(const Weights& weights, DType stored, Products& products)
-      : weights_(weights), stored_(stored), products_(products) {}
+  Binder(const Weights& weights, DType stored, Index shards, Products& products)
+      : weights_(weights), stored_(stored), shards_(shards), products_(products) {}
 
   void put(const TensorSpec& spec, Linear& layer) const {
     if (spec.bias) {
-      layer.bias = vector(spec.name);
+      layer.bias = stack::bias_of(weights_.get(spec.name), spec.role, stored_, shards_);
     } else {
       layer.weight = products_.prepare(weights_.get(spec.name));
     }
@@ -33,6 +33,7 @@ class Binder {
 
   const Weights& weights_;
   DType stored_;
+  Index shards_;
   Products& products_;
 };
 
@@ -80,8 +81,8 @@ void Table::read(Index row, std::span<float> out) const {
   widen(stored_, rows_.slice(row, 1).data, out.data(), rows_.cols);
 }
 
-ModelWeights::ModelWeights(const Model& model, DType stored, Products& products) {
-  const Binder bind(*model.weights, stored, products);
+ModelWeights::ModelWeights(const Model& model, DType stored, Index shards, Products& products) {
+  const Binder bind(*model.weights, stored, shards, products);
   for (const TensorSpec& spec : global_tensors(model.config)) bind_global(spec, bind, *this);
   // Tied, the output layer's weight is none of the inventory's.
   if (model.config.tie_word_embeddings) lm_head.weight = products.prepare(model.weights->get(kLmHeadName));

@@ -37,7 +37,8 @@ class Table {
 };
 
 struct ModelWeights {
-  ModelWeights(const Model& model, DType stored, Products& products);
+  // Of one of `shards`.
+  ModelWeights(const Model& model, DType stored, Index shards, Products& products);
 
   Table tokens;     // [V, h]
   Table positions;  // [n_positions, h]; GPT BigCode

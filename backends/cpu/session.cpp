@@ -16,8 +16,10 @@ backends::Arithmetic arithmetic_of(DType dtype) {
   return {.weights = dtype, .kv_cache = dtype, .product_inputs = rounds_inputs ? DType::bf16 : DType::f32};
 }
 
-Session::Session(const Model& model, DType dtype, int threads)
-    : stack::Session("cpu", model.config, dtype), decoder_(model, dtype, threads) {}
+Session::Session(const Model& model, const backends::RunConfig& run, int threads)
+    : stack::Session("cpu", model.config, run), arithmetic_(arithmetic_of(run.dtype)), decoder_(model, run, threads) {
+  arithmetic_.shards = run.tensor_parallel;
+}
 
 std::unique_ptr<stack::PagedCache> Session::make_cache(const KvLimits& limits) {
   return std::make_unique<PagedKvCache>(stack::kv_shape(config(), dtype()), limits);

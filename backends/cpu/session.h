@@ -13,9 +13,9 @@ namespace mlbench::cpu {
 
 class Session final : public stack::Session {
  public:
-  Session(const Model& model, DType dtype, int threads);
+  Session(const Model& model, const backends::RunConfig& run, int threads);
 
-  [[nodiscard]] backends::Arithmetic arithmetic() const override { return arithmetic_of(dtype()); }
+  [[nodiscard]] backends::Arithmetic arithmetic() const override { return arithmetic_; }
 
  private:
   [[nodiscard]] std::unique_ptr<stack::PagedCache> make_cache(const KvLimits& limits) override;
@@ -28,6 +28,7 @@ class Session final : public stack::Session {
   void final_norm(backends::TapSink* taps) override;
   void write_logits(const stack::RowChoice& rows, std::byte* out, backends::TapSink* taps) override;
 
+  backends::Arithmetic arithmetic_;
   Decoder decoder_;
   Buffer x_, chosen_, logits_;
   float* rows_ = nullptr;  // in x_

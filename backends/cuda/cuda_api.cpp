@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "backends/cuda/cublas_product.h"
+#include "backends/cuda/nccl_library.h"
 #include "backends/gpu/vendor/status.h"
 #include "core/error.h"
 
@@ -69,8 +70,12 @@ backends::Summation CudaApi::product_sums(DType stored) {
 std::string CudaApi::version() {
   const std::string cublas_text =
       why_no_library().empty() ? "cuBLASLt " + version_text(cublas().get_version()) : "without cuBLASLt";
-  return fmt::format("CUDA {}, {}", cuda_version_text(CUDART_VERSION), cublas_text);
+  const auto nccl = make_nccl(0);
+  return fmt::format("CUDA {}, {}, {}", cuda_version_text(CUDART_VERSION), cublas_text,
+                     nccl == nullptr ? "without NCCL" : nccl->name());
 }
+
+std::unique_ptr<gpu::CollectiveLibrary> CudaApi::make_collective_library(int device) { return make_nccl(device); }
 
 std::unique_ptr<gpu::vendor::Products<CudaApi>> CudaApi::make_products(void* workspace, std::uint64_t workspace_bytes) {
   return std::make_unique<CublasProducts>(cublas(), workspace, workspace_bytes);

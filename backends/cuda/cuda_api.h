@@ -7,6 +7,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include "backends/gpu/collectives.h"
 #include "backends/gpu/runtime.h"
 #include "backends/gpu/vendor/products.h"
 
@@ -39,6 +40,7 @@ struct CudaApi {
   static constexpr auto device_count = &cudaGetDeviceCount;
   static constexpr auto get_properties = &cudaGetDeviceProperties;
   static constexpr auto set_device = &cudaSetDevice;
+  static constexpr auto pci_id = &cudaDeviceGetPCIBusId;
   static constexpr auto memory_info = &cudaMemGetInfo;
   static constexpr Status (*malloc)(void**, std::size_t) = &cudaMalloc;
   static constexpr auto free = &cudaFree;
@@ -62,7 +64,7 @@ struct CudaApi {
   // NOLINTEND(readability-identifier-naming)
   static Status instantiate(GraphInstance* instance, Graph graph) { return cudaGraphInstantiate(instance, graph, 0); }
 
-  // "CUDA 13.0, cuBLASLt 13.1.0"; "CUDA 13.0, without cuBLASLt" where it cannot be opened.
+  // "CUDA 13.0, cuBLASLt 13.1.0, NCCL 2.28.9"; "CUDA 13.0, without cuBLASLt, without NCCL" where they cannot be opened.
   [[nodiscard]] static std::string version();
   // In one line, for cudaGetDeviceCount's answer.
   [[nodiscard]] static std::string why_not_counted(Status status);
@@ -79,6 +81,8 @@ struct CudaApi {
   [[nodiscard]] static std::unique_ptr<gpu::vendor::Products<CudaApi>> make_products(void* workspace,
                                                                                      std::uint64_t workspace_bytes);
   [[nodiscard]] static std::unique_ptr<gpu::Kernels> make_kernels(const Properties& said);  // cuda_kernels.cu
+  // For that device; null where there is nothing that sums over devices.
+  [[nodiscard]] static std::unique_ptr<gpu::CollectiveLibrary> make_collective_library(int device);
 };
 
 }  // namespace mlbench::cuda

@@ -16,13 +16,14 @@ constexpr Index kMostSplits = 64;
 
 }  // namespace
 
-Decoder::Decoder(Runtime& runtime, Stream& stream, const Model& model, DType stored)
+Decoder::Decoder(Runtime& runtime, Stream& stream, const Model& model, const backends::RunConfig& run)
     : runtime_(runtime),
       stream_(stream),
       config_(model.config),
       design_(stack::design_of(config_)),
-      stored_(stored),
-      weights_(runtime, stream, model, stored),
+      run_(run),
+      stored_(run.dtype),
+      weights_(runtime, stream, model, stored_, run.tensor_parallel),
       rotation_(config_.rope),
       growing_(runtime),
       plan_(runtime) {}
@@ -114,8 +115,8 @@ void Decoder::give_rotation(Taps& taps) const {
   for (const Tap tap : {Tap::rope_cos, Tap::rope_sin}) {
     if (!taps.wants(tap)) continue;
     std::vector<float> both;  // halves repeated
-    for (const std::int32_t position : cache_->get_query_positions()) {
-      const float* values = tap == Tap::rope_cos ? rotation_.cos(position) : rotation_.sin(position);
+    for (const paging::PlannedRow& row : cache_->plan().rows) {
+      const float* values = tap == Tap::rope_cos ? rotation_.cos(row.position) : rotation_.sin(row.position);
       both.insert(both.end(), values, values + half);
       both.insert(both.end(), values, values + half);
     }
@@ -184,7 +185,7 @@ void Decoder::layer(Index index, Taps& taps) {
   attention(index, w, taps);
   if (design_.parallel) {
     mlp(w, taps);
-    pending_ = {attn_out_.floats(), mlp_out_.floats()};
+    pending_ = run_.tensor_parallel > 1 ? block_of_all(taps) : Pending{attn_out_.floats(), mlp_out_.floats()};
   } else {
     pending_.first = attn_out_.floats();
     normalize(w.mlp_norm, Tap::mlp_norm, taps);
@@ -292,7 +293,7 @@ void Decoder::attention(Index index, const DeviceLayer& w, Taps& taps) {
   rotate_and_append(index, w, taps);
   attend(index, taps);
   multiply(w.attn_out, context_.data(), rows_, attn_out_.floats());
-  taps.rows(Tap::attn_out, attn_out_.floats(), rows_, config_.hidden_size);
+  sum_over_shards(attn_out_.floats(), Tap::attn_part, Tap::attn_out, taps);
 }
 
 void Decoder::mlp(const DeviceLayer& w, Taps& taps) {
@@ -318,7 +319,33 @@ void Decoder::mlp(const DeviceLayer& w, Taps& taps) {
   if (design_.gated) taps.rows(Tap::act, call.act, rows_, width);
   taps.rows(hidden_tap, tap_.floats(), rows_, width);
   multiply(w.down, hidden_.data(), rows_, mlp_out_.floats());
-  taps.rows(Tap::mlp_out, mlp_out_.floats(), rows_, config_.hidden_size);
+  sum_over_shards(mlp_out_.floats(), Tap::mlp_part, Tap::mlp_out, taps);
+}
+
+bool Decoder::can_be_recorded() const {
+  return run_.tensor_parallel == 1 || (collectives_ != nullptr && collectives_->can_be_recorded());
+}
+
+Decoder::Pending Decoder::block_of_all(const Taps& taps) {
+  runtime_.kernels().normalize(stream_, {.x = attn_out_.floats(),
+                                         .first = mlp_out_.floats(),
+                                         .normalizes = false,
+                                         .stored = stored_,
+                                         .rows = rows_,
+                                         .width = config_.hidden_size});
+  sum_over_shards(attn_out_.floats(), Tap::block_part, Tap::block_sum, taps);
+  return {attn_out_.floats(), nullptr};
+}
+
+void Decoder::sum_over_shards(float* rows, Tap part, Tap whole, const Taps& taps) {
+  const Index h = config_.hidden_size;
+  if (run_.tensor_parallel > 1) {
+    taps.rows(part, rows, rows_, h);
+    if (design_.parallel && part != Tap::block_part) return;
+    if (collectives_ == nullptr) collectives_ = make_collectives(runtime_, runtime_.collective_library(), run_);
+    collectives_->all_reduce(stream_, rows, rows_ * h);
+  }
+  taps.rows(whole, rows, rows_, h);
 }
 
 const float* Decoder::logits(Index first, Index count, const std::int32_t* chosen, Taps& taps) {

@@ -1,9 +1,11 @@
 // The five architectures in one, on a device: norm, attention and MLP over the rows of a call, as a Design says. Values
 // between operators are float32, what enters a product is rounded to the storage type. Arguments are taken as checked.
+// Of a shard, results of attention's and the MLP's last product are summed over all of them.
 //
 // A residual addition waits for the norm that follows, whose kernel reads its result anyway; settle() does it alone.
 #pragma once
 
+#include "backends/gpu/collectives.h"
 #include "backends/gpu/device_cache.h"
 #include "backends/gpu/rotation_table.h"
 #include "backends/gpu/rows_plan.h"
@@ -14,7 +16,7 @@ namespace mlbench::gpu {
 
 class Decoder {
  public:
-  Decoder(Runtime& runtime, Stream& stream, const Model& model, DType stored);
+  Decoder(Runtime& runtime, Stream& stream, const Model& model, const backends::RunConfig& run);
 
   [[nodiscard]] const ModelConfig& config() const { return config_; }
   [[nodiscard]] Growing& growing() { return growing_; }
@@ -41,6 +43,8 @@ class Decoder {
   const float* logits(Index first, Index count, const std::int32_t* chosen, Taps& taps);
   // What identifies the work of a forward beside its rows: it is the same while this is.
   [[nodiscard]] std::vector<Index> shape() const;
+  // Whether everything that the layers do may be recorded.
+  [[nodiscard]] bool can_be_recorded() const;
 
  private:
   struct Pending {
@@ -61,17 +65,23 @@ class Decoder {
   // Results in attn_out_ and mlp_out_.
   void attention(Index index, const DeviceLayer& w, Taps& taps);
   void mlp(const DeviceLayer& w, Taps& taps);
+  // Phi's shards sum attention and MLP together.
+  [[nodiscard]] Pending block_of_all(const Taps& taps);
+  // Makes a shard's results those of all of them, or leaves it to block_of_all().
+  void sum_over_shards(float* rows, Tap part, Tap whole, const Taps& taps);
   [[nodiscard]] Index splits() const;
 
   Runtime& runtime_;
   Stream& stream_;
   ModelConfig config_;
   stack::Design design_;
+  backends::RunConfig run_;
   DType stored_;
   DeviceWeights weights_;
   RotationTable rotation_;
   Growing growing_;
   RowsPlan plan_;
+  std::unique_ptr<Collectives> collectives_;  // from the first sum on, where all shards are there
 
   DeviceCache* cache_ = nullptr;  // of this call
   Index rows_ = 0;                // T

@@ -11,6 +11,7 @@
 #include "backends/stack/memory.h"
 #include "backends/stack/rope.h"
 #include "core/error.h"
+#include "models/parts.h"
 
 namespace mlbench::gpu {
 namespace {
@@ -39,17 +40,14 @@ class GpuBackend final : public backends::Backend {
 
   [[nodiscard]] Support supports(const ModelConfig& config, const RunConfig& run) const override {
     if (Support support = runs(run); !support) return support;
-    if (run.tensor_parallel != 1 || run.pipeline_parallel != 1) {
-      return Support::no(fmt::format("tensor parallel {}, pipeline parallel {}: the {} backend holds whole models",
-                                     run.tensor_parallel, run.pipeline_parallel, name()));
-    }
     if (Support support = attention_supports(config.num_heads, config.num_kv_heads, config.head_dim); !support)
       return support;
     return stack::rotates(name(), config.rope);
   }
 
-  [[nodiscard]] MemoryEstimate memory(const ModelConfig& config, const RunConfig& run,
+  [[nodiscard]] MemoryEstimate memory(const ModelConfig& whole, const RunConfig& run,
                                       const KvLimits& limits) const override {
+    const ModelConfig config = config_of_part(whole, {run.tensor_parallel, run.pipeline_parallel}, run.stage);
     return {.weights_bytes = weights_bytes(config, run.dtype),
             .cache_bytes = stack::cache_bytes(config, run.dtype, limits),
             .scratch_bytes = scratch_bytes(config, limits)};
@@ -61,7 +59,7 @@ class GpuBackend final : public backends::Backend {
     }
     std::unique_ptr<Runtime> runtime = runtime_of(run.device);
     require_free(*runtime, weights_bytes(model.config, run.dtype), "the weights");
-    return std::make_unique<Session>(std::string(name()), std::move(runtime), model, run.dtype);
+    return std::make_unique<Session>(std::string(name()), std::move(runtime), model, run);
   }
 
   [[nodiscard]] std::optional<backends::DeviceRates> measure_rates(const RunConfig& run, double seconds) override {

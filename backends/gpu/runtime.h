@@ -18,6 +18,8 @@
 
 namespace mlbench::gpu {
 
+class CollectiveLibrary;
+
 struct DeviceProperties {
   std::string name;  // "NVIDIA H200"
   std::uint64_t memory_bytes = 0;
@@ -91,6 +93,8 @@ class Runtime {
 
   virtual void multiply(Stream& stream, const ProductCall& call) = 0;
   [[nodiscard]] virtual Kernels& kernels() = 0;
+  // What sums over devices like this one; null where there is nothing that does.
+  [[nodiscard]] virtual CollectiveLibrary* collective_library() { return nullptr; }
 
   // What `work` queues in the stream, recorded and not done. Copies in it must be of pinned memory.
   [[nodiscard]] virtual std::unique_ptr<Graph> record(Stream& stream, const std::function<void()>& work) = 0;

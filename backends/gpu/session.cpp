@@ -23,11 +23,19 @@ backends::Arithmetic arithmetic_of(const ModelConfig& config, DType dtype, Runti
           .attention_sums = by_tiles ? runtime.product_sums(dtype) : backends::Summation{}};
 }
 
-Session::Session(const std::string& backend, std::unique_ptr<Runtime> runtime, const Model& model, DType dtype)
-    : stack::Session(backend, model.config, dtype),
+Session::Session(const std::string& backend, std::unique_ptr<Runtime> runtime, const Model& model,
+                 const backends::RunConfig& run)
+    : stack::Session(backend, model.config, run),
       runtime_(std::move(runtime)),
       stream_(runtime_->make_stream()),
-      decoder_(*runtime_, *stream_, model, dtype) {}
+      shards_(run.tensor_parallel),
+      decoder_(*runtime_, *stream_, model, run) {}
+
+backends::Arithmetic Session::arithmetic() const {
+  backends::Arithmetic out = arithmetic_of(config(), dtype(), *runtime_);
+  out.shards = shards_;
+  return out;
+}
 
 std::unique_ptr<stack::PagedCache> Session::make_cache(const KvLimits& limits) {
   require_free(*runtime_, stack::cache_bytes(config(), dtype(), limits), "the cache's pages");
@@ -92,7 +100,7 @@ void Session::final_norm(backends::TapSink* sink) {
 
 // Of single rows the work is many small kernels: queued as one.
 void Session::run_stack(backends::TapSink* taps) {
-  if (taps != nullptr || decoder_.plan().tiled()) return stack::Session::run_stack(taps);
+  if (taps != nullptr || decoder_.plan().tiled() || !decoder_.can_be_recorded()) return stack::Session::run_stack(taps);
   std::vector<Index> key = decoder_.shape();
   key.push_back(static_cast<Index>(reinterpret_cast<std::uintptr_t>(cache_->view().data)));
   const bool moved = decoder_.growing().generation() != graphs_generation_;
@@ -106,6 +114,7 @@ void Session::run_stack(backends::TapSink* taps) {
     graph = runtime_->record(*stream_, [this] {
       has_plan_ = has_input_ = true;
       stack::Session::run_stack(nullptr);
+      decoder_.settle();  // a replay leaves nothing to do, also where no final norm follows
     });
   }
   has_plan_ = has_input_ = false;

@@ -14,9 +14,10 @@ namespace mlbench::gpu {
 
 class Session final : public stack::Session {
  public:
-  Session(const std::string& backend, std::unique_ptr<Runtime> runtime, const Model& model, DType dtype);
+  Session(const std::string& backend, std::unique_ptr<Runtime> runtime, const Model& model,
+          const backends::RunConfig& run);
 
-  [[nodiscard]] backends::Arithmetic arithmetic() const override { return arithmetic_of(config(), dtype(), *runtime_); }
+  [[nodiscard]] backends::Arithmetic arithmetic() const override;
   void synchronize() override { stream_->synchronize(); }
 
  private:
@@ -37,6 +38,7 @@ class Session final : public stack::Session {
 
   std::unique_ptr<Runtime> runtime_;
   std::unique_ptr<Stream> stream_;
+  Index shards_;
   Decoder decoder_;
   Pinned input_, output_;
   Memory choice_;

@@ -62,7 +62,20 @@ Memory Upload::vector(std::span<const WeightView> parts, std::string_view what) 
     values.resize(values.size() + static_cast<std::size_t>(part.cols));
     stack::rounded_row(part, 0, stored_, std::span(values).last(static_cast<std::size_t>(part.cols)));
   }
-  const std::uint64_t bytes = values.size() * sizeof(float);
+  return sent(values, what);
+}
+
+Memory Upload::biases(std::span<const WeightView> parts, TensorRole product, Index shards) {
+  std::vector<float> values;
+  for (const WeightView& part : parts) {
+    const std::vector<float> own = stack::bias_of(part, product, stored_, shards);
+    values.insert(values.end(), own.begin(), own.end());
+  }
+  return sent(values, "biases");
+}
+
+Memory Upload::sent(std::span<const float> values, std::string_view what) {
+  const std::uint64_t bytes = values.size_bytes();
   Memory out(runtime_, bytes, what);
   Buffer& buffer = next(bytes);
   std::memcpy(buffer.memory.data(), values.data(), bytes);

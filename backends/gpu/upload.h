@@ -5,6 +5,7 @@
 #include <span>
 
 #include "backends/gpu/runtime.h"
+#include "models/tensor_inventory.h"
 #include "models/weights.h"
 
 namespace mlbench::gpu {
@@ -17,6 +18,8 @@ class Upload {
   [[nodiscard]] Memory matrix(std::span<const WeightView> parts, std::string_view what);
   // Vectors one after another, float32, of values rounded to the storage type.
   [[nodiscard]] Memory vector(std::span<const WeightView> parts, std::string_view what);
+  // Biases of a product one after another, as they are added where its results are summed over so many shards.
+  [[nodiscard]] Memory biases(std::span<const WeightView> parts, TensorRole product, Index shards);
   // Returns when everything is there.
   void finish();
 
@@ -31,6 +34,7 @@ class Upload {
   // A buffer that is not being copied from, of at least `bytes`.
   Buffer& next(std::uint64_t bytes);
   void send(Buffer& buffer, std::byte* to, std::uint64_t bytes);
+  [[nodiscard]] Memory sent(std::span<const float> values, std::string_view what);
 
   Runtime& runtime_;
   Stream& stream_;

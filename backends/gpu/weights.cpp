@@ -25,13 +25,14 @@ DeviceNorm sent_norm(const Gathered& parts, Upload& upload) {
   return out;
 }
 
-DeviceLinear sent_linear(const Gathered& parts, Upload& upload) {
+// `role`: of any of the products that are made in one.
+DeviceLinear sent_linear(const Gathered& parts, TensorRole role, Index shards, Upload& upload) {
   DeviceLinear out;
   if (parts.weights.empty()) return out;
   out.in = parts.weights.front().cols;
   for (const WeightView& part : parts.weights) out.out += part.rows;
   out.weight = upload.matrix(parts.weights, "weights");
-  if (!parts.biases.empty()) out.bias = upload.vector(parts.biases, "biases");
+  if (!parts.biases.empty()) out.bias = upload.biases(parts.biases, role, shards);
   return out;
 }
 
@@ -67,7 +68,7 @@ struct GatheredLayer {
 };
 
 // The inventory has q, k, v in this order; a gate stands before what it multiplies.
-DeviceLayer sent_layer(const Model& model, Index index, Upload& upload) {
+DeviceLayer sent_layer(const Model& model, Index index, Index shards, Upload& upload) {
   GatheredLayer parts;
   for (const TensorSpec& spec : layer_tensors(model.config, index)) {
     if (Gathered* place = parts.place(spec)) place->put(spec, *model.weights);
@@ -79,19 +80,19 @@ DeviceLayer sent_layer(const Model& model, Index index, Upload& upload) {
   }
   DeviceLayer out;
   out.attn_norm = sent_norm(parts.attn_norm, upload);
-  out.qkv = sent_linear(parts.qkv, upload);
+  out.qkv = sent_linear(parts.qkv, TensorRole::qkv_proj, shards, upload);
   out.q_norm = sent_norm(parts.q_norm, upload);
   out.k_norm = sent_norm(parts.k_norm, upload);
-  out.attn_out = sent_linear(parts.attn_out, upload);
+  out.attn_out = sent_linear(parts.attn_out, TensorRole::attn_out, shards, upload);
   out.mlp_norm = sent_norm(parts.mlp_norm, upload);
-  out.up = sent_linear(parts.up, upload);
-  out.down = sent_linear(parts.down, upload);
+  out.up = sent_linear(parts.up, TensorRole::mlp_up, shards, upload);
+  out.down = sent_linear(parts.down, TensorRole::mlp_down, shards, upload);
   return out;
 }
 
 }  // namespace
 
-DeviceWeights::DeviceWeights(Runtime& runtime, Stream& stream, const Model& model, DType stored) {
+DeviceWeights::DeviceWeights(Runtime& runtime, Stream& stream, const Model& model, DType stored, Index shards) {
   Upload upload(runtime, stream, stored);
   Gathered final, head;
   for (const TensorSpec& spec : global_tensors(model.config)) {
@@ -107,9 +108,10 @@ DeviceWeights::DeviceWeights(Runtime& runtime, Stream& stream, const Model& mode
       default: break;  // stands in layers
     }
   }
-  for (Index layer = 0; layer < model.config.num_layers; ++layer) layers.push_back(sent_layer(model, layer, upload));
+  for (Index layer = 0; layer < model.config.num_layers; ++layer)
+    layers.push_back(sent_layer(model, layer, shards, upload));
   final_norm = sent_norm(final, upload);
-  lm_head = sent_linear(head, upload);
+  lm_head = sent_linear(head, TensorRole::lm_head, shards, upload);
   lm_head.in = model.config.hidden_size;
   lm_head.out = model.config.vocab_size;
   upload.finish();

@@ -31,8 +31,9 @@ struct DeviceLayer {
 };
 
 struct DeviceWeights {
-  // Returns when all stand on the device. The model is read in the order of use, while what was read before is copied.
-  DeviceWeights(Runtime& runtime, Stream& stream, const Model& model, DType stored);
+  // Returns when all stand on the device. The model, one of so many shards, is read in the order of use, while what was
+  // read before is copied.
+  DeviceWeights(Runtime& runtime, Stream& stream, const Model& model, DType stored, Index shards);
 
   Memory tokens;     // stored [V, h]
   Memory positions;  // stored [n_positions, h]; GPT BigCode

@@ -47,10 +47,6 @@ bool names_one_twice(std::span<const SeqId> ids) {
   return std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end();
 }
 
-Error uncommitted_tree(SeqId id) {
-  return request_error("kv.uncommitted_tree", fmt::format("sequence {} has a token tree to commit first", id));
-}
-
 }  // namespace
 
 PageTable::PageTable(const KvLimits& limits, bool trees_allowed)
@@ -89,6 +85,11 @@ const PageTable::Sequence& PageTable::find(SeqId id) const {
 
 PageTable::Sequence& PageTable::find(SeqId id) {
   return const_cast<Sequence&>(std::as_const(*this).find(id));  // what *this owns is not const here
+}
+
+void PageTable::require_committed(SeqId id, const Sequence& sequence) {
+  if (!sequence.tree) return;
+  throw request_error("kv.uncommitted_tree", fmt::format("sequence {} has a token tree to commit first", id));
 }
 
 // ---- pages ----
@@ -155,11 +156,11 @@ void PageTable::remove_sequence(SeqId id) {
 
 std::optional<PageCopy> PageTable::fork_sequence(SeqId parent, SeqId child, Index pos) {
   require_idle("fork_sequence");
-  Sequence& from = find(parent);
+  Sequence& from = ready(parent);
   if (pos < -1 || pos > from.length) {
     throw bad_argument(fmt::format("fork of sequence {} at {}: must lie within -1..{}", parent, pos, from.length));
   }
-  if (from.tree) throw uncommitted_tree(parent);
+  require_committed(parent, from);
   const Index at = pos == -1 ? from.length : pos;
   if (from.window && at > from.window->sink) {
     throw bad_argument(fmt::format("fork of sequence {} at {}: its sliding window allows at most {}, its sink", parent,
@@ -190,7 +191,7 @@ std::optional<PageCopy> PageTable::fork_sequence(SeqId parent, SeqId child, Inde
 
 std::optional<PageCopy> PageTable::popn(SeqId id, Index count) {
   require_idle("popn");
-  Sequence& sequence = find(id);
+  Sequence& sequence = ready(id);
   if (count < 0 || count > sequence.length) {
     throw bad_argument(fmt::format("popn of {} from sequence {}: must lie within 0..{}", count, id, sequence.length));
   }
@@ -212,6 +213,7 @@ std::optional<PageCopy> PageTable::popn(SeqId id, Index count) {
     if (nodes > 0) sequence.tree->parents.resize(static_cast<std::size_t>(nodes));
     if (nodes <= 0) sequence.tree.reset();
   }
+  if (sequence.mark) sequence.mark->next = std::max(sequence.mark->begin, std::min(sequence.mark->next, left));
   sequence.length = left;
   cut_pages(sequence, others_need_it ? whole : pages_for(left));
   if (!others_need_it) return std::nullopt;
@@ -294,12 +296,13 @@ ForwardPlan PageTable::begin_forward(std::span<const SeqId> ids, std::span<const
   Index pages = 0;
   Index row = 0;
   for (std::size_t s = 0; s < ids.size(); ++s) {
-    const Sequence& sequence = find(ids[s]);
+    const Sequence& sequence = ready(ids[s]);
     if (tree_parents) {
       require_tree(sequence, parents_of(row, lengths[s]));
-    } else if (sequence.tree) {
-      throw uncommitted_tree(ids[s]);
+    } else {
+      require_committed(ids[s], sequence);
     }
+    require_listed(ids[s], sequence, lengths[s], tree_parents.has_value());
     pages += pages_to_append(sequence, lengths[s]);
     require_pages(pages);
     row += lengths[s];
@@ -314,6 +317,7 @@ ForwardPlan PageTable::begin_forward(std::span<const SeqId> ids, std::span<const
     append(sequence, lengths[s]);
     plan.sequences.push_back({ids[s], sequence.length, layout_of(sequence)});
     plan_rows(sequence, lengths[s], plan);
+    plan_send(sequence, plan);
   }
   last_ids_.assign(ids.begin(), ids.end());
   in_forward_ = true;
@@ -339,7 +343,10 @@ void PageTable::plan_rows(const Sequence& sequence, Index count, ForwardPlan& pl
 
 void PageTable::end_forward() {
   if (!in_forward_) throw request_error("kv.state", "end_forward: there was no begin_forward");
-  for (const SeqId id : last_ids_) slide(find(id));
+  for (const SeqId id : last_ids_) {
+    slide(find(id));
+    advance_mark(find(id));
+  }
   in_forward_ = false;
 }
 
@@ -427,5 +434,21 @@ Layout PageTable::layout_of(const Sequence& sequence) const {
 }
 
 Layout PageTable::layout(SeqId id) const { return layout_of(find(id)); }
+
+ForwardPlan rows_of(const ForwardPlan& plan, Index first, Index count) {
+  ForwardPlan out;
+  Index taken_from = -1;
+  for (Index r = first; r < first + count; ++r) {
+    PlannedRow row = plan.rows[static_cast<std::size_t>(r)];
+    if (row.sequence != taken_from) {
+      taken_from = row.sequence;
+      out.sequences.push_back(plan.sequences[static_cast<std::size_t>(row.sequence)]);
+    }
+    row.sequence = static_cast<Index>(out.sequences.size()) - 1;
+    out.sequences.back().total = row.entry + 1;
+    out.rows.push_back(std::move(row));
+  }
+  return out;
+}
 
 }  // namespace mlbench::paging

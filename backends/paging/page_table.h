@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "models/kv_cache.h"
+#include "models/kv_transfer.h"
 
 namespace mlbench::paging {
 
@@ -66,10 +67,22 @@ struct PlannedRow {
   }
 };
 
+// When the forward ends, entries of these slots go to slots `to` of another cache, in this order.
+struct PlannedSend {
+  Index receiver_offset = 0;
+  std::vector<Index> from;
+  SlotRuns to;
+};
+
 struct ForwardPlan {
   std::vector<PlannedSequence> sequences;
   std::vector<PlannedRow> rows;
+  std::vector<PlannedSend> sends;
 };
+
+// Rows [first, first + count) of a plan, of at least one, as if the rows that follow them had not been announced: none
+// of those is visible to them, as a node of a tree comes after its parent.
+[[nodiscard]] ForwardPlan rows_of(const ForwardPlan& plan, Index first, Index count);
 
 class PageTable {
  public:
@@ -86,6 +99,15 @@ class PageTable {
                             const std::optional<std::vector<Index>>& tree_parents);
   void end_forward();  // windows slide here
   std::vector<SlotCopy> commit_trees(std::span<const SeqId> ids, std::span<const Index> leaves);
+
+  // Transfer between two caches (spec methods.md, section 10; what of it callers rely on stands at backends::KvCache).
+  // A sequence that waits for entries can only be asked about, or removed.
+  SlotRuns disagg_prepare_recv(SeqId id, Index count);
+  void disagg_mark_send(SeqId id, Index begin, const SlotRuns& slots, Index receiver_offset);
+  // Entries came for these slots; also within a forward. False, and nothing changed, where they are not all of one
+  // sequence that waits: its receiver was given up.
+  bool receive(const SlotRuns& slots);
+
   void clear();
 
   [[nodiscard]] bool in_forward() const { return in_forward_; }
@@ -95,6 +117,7 @@ class PageTable {
   [[nodiscard]] Index total_sequence_length() const;
   [[nodiscard]] Index sequence_length(SeqId id) const;
   [[nodiscard]] Layout layout(SeqId id) const;
+  [[nodiscard]] bool waits(SeqId id) const;  // for entries; false where there is no such sequence
 
  private:
   struct Window {
@@ -106,6 +129,19 @@ class PageTable {
     std::vector<Index> parents;  // by node; -1: follows the last committed entry
     Index forwards = 0;          // calls it took to announce
   };
+  struct Mark {
+    Index begin = 0;
+    SlotRuns slots;  // of entries [begin, begin + slots.size()) in the receiver's cache
+    Index receiver_offset = 0;
+    Index next = 0;  // the first entry that has not gone yet, >= begin
+
+    [[nodiscard]] Index end() const { return begin + slots.size(); }
+  };
+  struct Receipt {
+    SlotRuns slots;
+    std::vector<bool> came;
+    Index missing = 0;
+  };
   struct Sequence {
     std::vector<Index> pages;  // as many as length + gap slots need
     Index length = 0;
@@ -113,7 +149,9 @@ class PageTable {
     Index gap = 0;     // as in Layout; 0 until a window slides, and then length >= window->sink
     bool slid = false;
     std::optional<Window> window;
-    std::optional<Tree> tree;  // all of it lies behind `shared`
+    std::optional<Tree> tree;        // all of it lies behind `shared`
+    std::optional<Mark> mark;        // until its last entry has gone
+    std::optional<Receipt> receipt;  // until its last entry has come
   };
   // The specification's blocks are runs of pages. Of a block nothing is needed but where it starts, and only once it is
   // not the last of a sequence any more: popn then finds what is shared. A block that a fork splits is split for all
@@ -128,6 +166,11 @@ class PageTable {
   void require_pages(Index count) const;
   [[nodiscard]] const Sequence& find(SeqId id) const;
   [[nodiscard]] Sequence& find(SeqId id);
+  // The same, of a sequence that does not wait for entries.
+  [[nodiscard]] const Sequence& ready(SeqId id) const;
+  [[nodiscard]] Sequence& ready(SeqId id);
+  static void require_committed(SeqId id, const Sequence& sequence);
+  [[nodiscard]] Sequence& transferable(const char* operation, SeqId id);
   Page& page(Index index) { return pages_[static_cast<std::size_t>(index)]; }
   [[nodiscard]] Index pages_for(Index slots) const { return (slots + limits_.page_size - 1) / limits_.page_size; }
   [[nodiscard]] Index pages_to_append(const Sequence& sequence, Index count) const;
@@ -141,6 +184,9 @@ class PageTable {
   static void grow_tree(Sequence& sequence, std::span<const Index> parents);
   void append(Sequence& sequence, Index count);
   static void plan_rows(const Sequence& sequence, Index count, ForwardPlan& plan);
+  static void require_listed(SeqId id, const Sequence& sequence, Index count, bool as_tree);
+  void plan_send(const Sequence& sequence, ForwardPlan& plan) const;
+  static void advance_mark(Sequence& sequence);
   [[nodiscard]] Layout layout_of(const Sequence& sequence) const;
   void slide(Sequence& sequence);
   void require_committable(SeqId id, Index leaf) const;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstring>
 #include <utility>
 
@@ -53,6 +54,9 @@ static_assert(same(Tap::embed_token, MLBENCH_TAP_EMBED_TOKEN) &&
               same(Tap::mlp_hidden, MLBENCH_TAP_MLP_HIDDEN) && same(Tap::mlp_out, MLBENCH_TAP_MLP_OUT) &&
               same(Tap::layer_out, MLBENCH_TAP_LAYER_OUT) && same(Tap::final_norm, MLBENCH_TAP_FINAL_NORM) &&
               same(Tap::logits, MLBENCH_TAP_LOGITS) && same(Tap::logits, MLBENCH_NUM_TAPS - 1));
+static_assert(same(Tap::attn_part, MLBENCH_TAP_ATTN_PART) && same(Tap::mlp_part, MLBENCH_TAP_MLP_PART) &&
+              same(Tap::block_part, MLBENCH_TAP_BLOCK_PART) && same(Tap::block_sum, MLBENCH_TAP_BLOCK_SUM) &&
+              same(Tap::stage_in, MLBENCH_TAP_STAGE_IN) && kNumTaps == MLBENCH_NUM_TAPS_OF_WORKERS);
 
 std::int32_t flag(bool value) { return value ? 1 : 0; }
 
@@ -63,12 +67,15 @@ Struct sized() {
   return out;
 }
 
-// What a structure of the first revision has, every later one has too.
+// What a structure of the first revision has, of so many bytes, every later one has too.
 template <class Struct>
-void require_size(const Struct& given, const char* what) {
-  if (given.struct_size >= sizeof(Struct)) return;
-  throw backend_failed(fmt::format("{}: struct_size {}, this version has {}", what, given.struct_size, sizeof(Struct)));
+void require_size(const Struct& given, const char* what, std::size_t first = sizeof(Struct)) {
+  if (given.struct_size >= first) return;
+  throw backend_failed(fmt::format("{}: struct_size {}, this version has {}", what, given.struct_size, first));
 }
+
+// Whether whoever made it knows where parts of models stand and meet.
+bool has_group(const mlbench_run& run) { return run.struct_size >= sizeof(mlbench_run); }
 
 template <class Enum>
 Enum enum_of(std::int32_t value, std::int32_t last, const char* what) {
@@ -158,13 +165,13 @@ RopeConfig rope_of(const mlbench_rope& c) {
 }
 
 template <class Tensor>
-Shape shape_of(const Tensor& tensor) {
+Shape shape_of(const Tensor& tensor, bool has_data = true) {
   if (tensor.rank < 0 || tensor.rank > MLBENCH_MAX_RANK)
     throw backend_failed(fmt::format("a tensor of rank {}: there are 0..{}", tensor.rank, MLBENCH_MAX_RANK));
   Shape shape(tensor.shape, tensor.shape + tensor.rank);
   const auto bytes = bytes_of(dtype_of(tensor.dtype, "a tensor"), shape);
   if (!bytes) throw backend_failed(fmt::format("a tensor of shape {}", to_string(shape)));
-  if (*bytes > 0 && tensor.data == nullptr) throw backend_failed("a tensor without data");
+  if (has_data && *bytes > 0 && tensor.data == nullptr) throw backend_failed("a tensor without data");
   return shape;
 }
 
@@ -238,6 +245,8 @@ mlbench_run to_c(const backends::RunConfig& run) {
   c.pipeline_parallel = run.pipeline_parallel;
   c.shard = run.shard;
   c.stage = run.stage;
+  c.first_layer = run.first_layer;
+  c.micro_batches = run.micro_batches == 0 ? run.pipeline_parallel : run.micro_batches;
   return c;
 }
 
@@ -299,6 +308,16 @@ TensorView view_of(const mlbench_tensor& tensor) {
   return {static_cast<DType>(tensor.dtype), std::move(shape), static_cast<std::byte*>(tensor.data)};
 }
 
+ConstTensorView form_of(const mlbench_const_tensor& tensor) {
+  Shape shape = shape_of(tensor, false);
+  return {static_cast<DType>(tensor.dtype), std::move(shape), static_cast<const std::byte*>(tensor.data)};
+}
+
+TensorView form_of(const mlbench_tensor& tensor) {
+  Shape shape = shape_of(tensor, false);
+  return {static_cast<DType>(tensor.dtype), std::move(shape), static_cast<std::byte*>(tensor.data)};
+}
+
 ModelConfig config_of(const mlbench_config& c) {
   require_size(c, "mlbench_config");
   ModelConfig config;
@@ -332,15 +351,21 @@ ModelConfig config_of(const mlbench_config& c) {
 }
 
 backends::RunConfig run_of(const mlbench_run& c) {
-  require_size(c, "mlbench_run");
-  return {.dtype = dtype_of(c.dtype, "mlbench_run"),
-          .device = c.device,
-          .threads = c.threads,
-          .tensor_parallel = c.tensor_parallel,
-          .pipeline_parallel = c.pipeline_parallel,
-          .shard = c.shard,
-          .stage = c.stage};
+  require_size(c, "mlbench_run", offsetof(mlbench_run, first_layer));
+  backends::RunConfig run{.dtype = dtype_of(c.dtype, "mlbench_run"),
+                          .device = c.device,
+                          .threads = c.threads,
+                          .tensor_parallel = c.tensor_parallel,
+                          .pipeline_parallel = c.pipeline_parallel,
+                          .shard = c.shard,
+                          .stage = c.stage};
+  if (!has_group(c)) return run;
+  run.first_layer = c.first_layer;
+  run.micro_batches = c.micro_batches;
+  return run;
 }
+
+const mlbench_group* group_in(const mlbench_run& c) { return has_group(c) ? c.group : nullptr; }
 
 KvLimits limits_of(const mlbench_kv_limits& c) {
   require_size(c, "mlbench_kv_limits");
@@ -362,10 +387,11 @@ Model model_of(const mlbench_model& c) {
   return model;
 }
 
-std::optional<TapId> tap_of(std::int32_t tap, std::int64_t layer, Index num_layers) {
-  if (tap < 0 || tap >= MLBENCH_NUM_TAPS) return std::nullopt;
+std::optional<TapId> tap_of(std::int32_t tap, std::int64_t layer, LayerRange layers) {
+  if (tap < 0 || tap >= MLBENCH_NUM_TAPS_OF_WORKERS) return std::nullopt;
   const TapId id{static_cast<Tap>(tap), layer};
-  const bool fits = per_layer(id.tap) ? layer >= 0 && layer < num_layers : layer == -1;
+  const bool here = layer >= layers.first && layer < layers.first + layers.count;
+  const bool fits = per_layer(id.tap) ? here : layer == -1;
   return fits ? std::optional(id) : std::nullopt;
 }
 

@@ -9,6 +9,7 @@
 #include "backends/backend.h"
 #include "backends/plugin.h"
 #include "core/error.h"
+#include "models/parts.h"
 
 namespace mlbench::plugin {
 
@@ -37,7 +38,7 @@ class CConfig {
   std::unique_ptr<Parts> parts_;  // stays where it is when this moves
 };
 
-// `device` of the result points into `run`.
+// `device` of the result points into `run`; there is no group.
 [[nodiscard]] mlbench_run to_c(const backends::RunConfig& run);
 [[nodiscard]] mlbench_kv_limits to_c(const KvLimits& limits);
 [[nodiscard]] mlbench_tensor to_c(const TensorView& view);
@@ -72,11 +73,16 @@ class CModel {
 [[nodiscard]] backends::Summation summation_of(std::int32_t fused, std::int32_t truncates, std::string_view what);
 [[nodiscard]] ConstTensorView view_of(const mlbench_const_tensor& tensor);
 [[nodiscard]] TensorView view_of(const mlbench_tensor& tensor);
+// Of what need not have data, as a stage's rows come from another worker.
+[[nodiscard]] ConstTensorView form_of(const mlbench_const_tensor& tensor);
+[[nodiscard]] TensorView form_of(const mlbench_tensor& tensor);
 [[nodiscard]] ModelConfig config_of(const mlbench_config& config);
-[[nodiscard]] backends::RunConfig run_of(const mlbench_run& run);
+[[nodiscard]] backends::RunConfig run_of(const mlbench_run& run);  // without its group
+[[nodiscard]] const mlbench_group* group_in(const mlbench_run& run);
 [[nodiscard]] KvLimits limits_of(const mlbench_kv_limits& limits);
 [[nodiscard]] Model model_of(const mlbench_model& model);
-[[nodiscard]] std::optional<TapId> tap_of(std::int32_t tap, std::int64_t layer, Index num_layers);
+// Of a worker that has `layers` of the model.
+[[nodiscard]] std::optional<TapId> tap_of(std::int32_t tap, std::int64_t layer, LayerRange layers);
 
 // Nothing where both are 0, not measured.
 [[nodiscard]] std::optional<backends::DeviceRates> rates_of(double read_bytes_per_second, double flops_per_second);

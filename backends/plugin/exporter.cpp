@@ -1,17 +1,18 @@
 #include "backends/plugin/exporter.h"
 
 #include <algorithm>
-#include <new>
 #include <optional>
 
 #include <fmt/format.h>
 
-#include "backends/plugin/convert.h"
+#include "backends/plugin/c_group.h"
+#include "backends/plugin/calls.h"
 
 // The handles that plugin.h leaves to whoever implements it.
 // NOLINTNEXTLINE(readability-identifier-naming): a name of C
 struct mlbench_session {
   mlbench::Model model;
+  bool is_part = false;
   std::unique_ptr<mlbench::backends::Session> session;
 };
 // NOLINTNEXTLINE(readability-identifier-naming): a name of C
@@ -24,36 +25,6 @@ namespace {
 
 using backends::Backend;
 using backends::Support;
-
-std::int32_t fail(mlbench_error* error, std::int32_t status, std::string_view code, std::string_view message) {
-  copy_text(code, error->code, sizeof error->code);
-  copy_text(message, error->message, sizeof error->message);
-  return status;
-}
-
-std::int32_t status_of(ErrorKind kind) {
-  switch (kind) {
-    case ErrorKind::request: return MLBENCH_REQUEST;
-    case ErrorKind::unavailable: return MLBENCH_UNAVAILABLE;
-    case ErrorKind::internal: return MLBENCH_FAILED;
-  }
-  return MLBENCH_FAILED;
-}
-
-// Runs what a function does; no exception leaves it.
-template <class Do>
-std::int32_t guarded(mlbench_error* error, Do run) {
-  try {
-    run();
-    return MLBENCH_OK;
-  } catch (const Error& failure) {
-    return fail(error, status_of(failure.kind()), failure.code(), failure.message());
-  } catch (const std::bad_alloc&) {
-    return fail(error, MLBENCH_FAILED, "memory.exceeded", "memory ran out");
-  } catch (const std::exception& failure) {
-    return fail(error, MLBENCH_FAILED, "backend.failed", failure.what());
-  }
-}
 
 void put(const Support& support, mlbench_support* out) {
   out->ok = support.ok ? 1 : 0;
@@ -100,7 +71,7 @@ std::int32_t arithmetic(mlbench_session* session, mlbench_arithmetic* out, mlben
 
 std::int32_t gives(mlbench_session* session, std::int32_t tap, mlbench_support* out, mlbench_error* error) {
   return guarded(error, [&] {
-    if (tap < 0 || tap >= MLBENCH_NUM_TAPS) return put(Support::no("unknown here"), out);
+    if (tap < 0 || tap >= MLBENCH_NUM_TAPS_OF_WORKERS) return put(Support::no("unknown here"), out);
     put(session->session->gives(static_cast<Tap>(tap)), out);
   });
 }
@@ -149,8 +120,10 @@ std::int32_t forward(mlbench_session* session, std::int32_t method, const mlbenc
     if (method < 0 || method >= backends::kNumMethods)
       throw request_error("input.shape", fmt::format("method {}: not known here", method));
     with_sink(taps, [&](backends::TapSink* sink) {
-      session->session->forward(static_cast<backends::Method>(method), view_of(*x), list_of(positions, count),
-                                *cache->cache, view_of(*out), sink);
+      const bool is_part = session->is_part;
+      session->session->forward(static_cast<backends::Method>(method), is_part ? form_of(*x) : view_of(*x),
+                                list_of(positions, count), *cache->cache, is_part ? form_of(*out) : view_of(*out),
+                                sink);
     });
   });
 }
@@ -290,7 +263,12 @@ std::int32_t BackendCalls::load(Backend& backend, const mlbench_model* model, co
   return guarded(error, [&] {
     auto out = std::make_unique<mlbench_session>();
     out->model = model_of(*model);
-    out->session = backend.load(out->model, run_of(*run));
+    backends::RunConfig under = run_of(*run);
+    out->is_part = under.tensor_parallel > 1 || under.pipeline_parallel > 1;
+    if (const mlbench_group* group = group_in(*run)) under.group = group_of(*group);
+    if (out->is_part && under.group == nullptr)
+      throw request_error("config.unsupported", "load: a part of a model, without a group where its workers meet");
+    out->session = backend.load(out->model, under);
     *session = out.release();
   });
 }

@@ -6,7 +6,8 @@
 
 #include <fmt/format.h>
 
-#include "backends/plugin/convert.h"
+#include "backends/plugin/c_group.h"
+#include "backends/plugin/calls.h"
 #include "backends/plugin/library.h"
 
 namespace mlbench::plugin {
@@ -22,43 +23,6 @@ using backends::Support;
 
 constexpr std::size_t kNameBytes = 64;
 constexpr std::size_t kTextBytes = 1024;
-
-bool is_code(const std::string& code) {
-  const auto allowed = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.'; };
-  return code.find('.') != std::string::npos && std::ranges::all_of(code, allowed);
-}
-
-// What a call that failed left behind, as an Error of ours.
-Error error_of(std::string_view doing, std::int32_t status, const mlbench_error& error) {
-  std::string code = clean_text(error.code, sizeof error.code);
-  std::string message = clean_text(error.message, sizeof error.message);
-  if (message.empty()) message = "no reason is given";
-  if (!message.starts_with(fmt::format("{}: ", doing))) message = fmt::format("{}: {}", doing, message);
-  if (!is_code(code)) code = status == MLBENCH_REQUEST ? "backend.request" : "backend.failed";
-  switch (status) {
-    case MLBENCH_REQUEST: return request_error(code, message);
-    case MLBENCH_UNAVAILABLE: return Error(ErrorKind::unavailable, code, message);
-    case MLBENCH_FAILED: return Error(ErrorKind::internal, code, message);
-    default: return backend_failed(fmt::format("{}: returned status {}, which there is not", doing, status));
-  }
-}
-
-// Calls a function of the table; its last parameter is the error.
-template <class Function, class... Args>
-void call(std::string_view doing, Function function, Args... args) {
-  mlbench_error error{};
-  error.struct_size = sizeof error;
-  std::int32_t status = MLBENCH_FAILED;
-  try {
-    status = function(args..., &error);
-  } catch (const std::exception& thrown) {  // in a process of its own it would have ended that
-    throw backend_failed(
-        fmt::format("{}: a C++ exception left the call: {}", doing, clean_text(thrown.what(), kTextBytes)));
-  } catch (...) {
-    throw backend_failed(fmt::format("{}: a C++ exception left the call", doing));
-  }
-  if (status != MLBENCH_OK) throw error_of(doing, status, error);
-}
 
 template <class Function, class... Args>
 Support ask(std::string_view doing, Function function, Args... args) {
@@ -83,7 +47,8 @@ std::string text_of(std::string_view doing, std::int32_t (*function)(char*, std:
 // Stands between the library and our sink, whose exceptions may not pass through it.
 class Sink {
  public:
-  Sink(backends::TapSink* to, Index num_layers) : to_(to), num_layers_(num_layers) {}
+  // Of `layers` of the model.
+  Sink(backends::TapSink* to, LayerRange layers) : to_(to), layers_(layers) {}
 
   [[nodiscard]] const mlbench_tap_sink* get() const { return to_ == nullptr ? nullptr : &c_; }
   // Throws what went wrong in a call.
@@ -95,7 +60,7 @@ class Sink {
  private:
   static std::int32_t wants(void* context, std::int32_t tap, std::int64_t layer) {
     const auto& sink = *static_cast<const Sink*>(context);
-    const auto id = tap_of(tap, layer, sink.num_layers_);
+    const auto id = tap_of(tap, layer, sink.layers_);
     return id && sink.to_->wants(*id) ? 1 : 0;
   }
 
@@ -103,7 +68,7 @@ class Sink {
     auto& sink = *static_cast<Sink*>(context);
     if (sink.thrown_ || !sink.complaint_.empty()) return;
     try {
-      const auto id = tap_of(tap, layer, sink.num_layers_);
+      const auto id = tap_of(tap, layer, sink.layers_);
       if (!id || value == nullptr) {
         sink.complaint_ = fmt::format("gave tap {} of layer {}, which there is not", tap, layer);
       } else if (sink.to_->wants(*id)) {
@@ -115,7 +80,7 @@ class Sink {
   }
 
   backends::TapSink* to_;
-  Index num_layers_;
+  LayerRange layers_;
   mlbench_tap_sink c_{this, wants, take};
   std::exception_ptr thrown_;
   std::string complaint_;
@@ -224,8 +189,13 @@ class Cache final : public backends::KvCache {
 class Session final : public backends::Session {
  public:
   Session(const mlbench_plugin& table, const Model& model, const RunConfig& run)
-      : table_(table), num_layers_(model.config.num_layers), weights_(model.weights), model_(model) {
-    const mlbench_run c = to_c(run);
+      : table_(table),
+        layers_{run.first_layer, model.config.num_layers},
+        shards_(run.tensor_parallel),
+        weights_(model.weights),
+        model_(model) {
+    mlbench_run c = to_c(run);
+    if (run.group != nullptr) c.group = group_.emplace(run.group).get();
     call("load", table_.load, model_.get(), &c, &session_);
     if (session_ == nullptr) throw backend_failed("load: made no session");
   }
@@ -246,9 +216,11 @@ class Session final : public backends::Session {
             .accumulation = dtype_of(c.accumulation, "arithmetic: accumulation"),
             .product_sums = summation_of(c.product_fused, c.product_truncates, "arithmetic: products"),
             .attention_sums = summation_of(c.attention_fused, c.attention_truncates, "arithmetic: attention"),
-            .f32_rope_angles = c.f32_rope_angles != 0};
+            .f32_rope_angles = c.f32_rope_angles != 0,
+            .shards = shards_};
   }
   [[nodiscard]] Support gives(Tap tap) const override {
+    if (static_cast<int>(tap) >= MLBENCH_NUM_TAPS && !group_) return Support::no("no tap of a model in one piece");
     return ask("gives", table_.gives, session_, static_cast<std::int32_t>(tap));
   }
   [[nodiscard]] Support isolates_layers() const override {
@@ -284,18 +256,22 @@ class Session final : public backends::Session {
                backends::KvCache& cache, const TensorView& out, backends::TapSink* taps) override {
     const mlbench_const_tensor rows = to_c(x);
     const mlbench_tensor result = to_c(out);
-    Sink sink(taps, num_layers_);
-    call(backends::name(method), table_.forward, session_, static_cast<std::int32_t>(method), &rows,
-         logit_positions.data(), static_cast<std::int64_t>(logit_positions.size()), own(cache), &result, sink.get());
+    Sink sink(taps, layers_);
+    meeting([&] {
+      call(backends::name(method), table_.forward, session_, static_cast<std::int32_t>(method), &rows,
+           logit_positions.data(), static_cast<std::int64_t>(logit_positions.size()), own(cache), &result, sink.get());
+    });
     sink.finish(backends::name(method));
   }
   void run_part(const backends::Part& part, const ConstTensorView& x, backends::KvCache& cache, const TensorView& out,
                 backends::TapSink* taps) override {
     const mlbench_const_tensor rows = to_c(x);
     const mlbench_tensor result = to_c(out);
-    Sink sink(taps, num_layers_);
-    call("run_part", table_.run_part, session_, static_cast<std::int32_t>(part.kind), part.layer, &rows, own(cache),
-         &result, sink.get());
+    Sink sink(taps, layers_);
+    meeting([&] {
+      call("run_part", table_.run_part, session_, static_cast<std::int32_t>(part.kind), part.layer, &rows, own(cache),
+           &result, sink.get());
+    });
     sink.finish("run_part");
   }
   void synchronize() override {
@@ -303,6 +279,17 @@ class Session final : public backends::Session {
   }
 
  private:
+  // What the group threw counts, whatever the library made of it.
+  template <class Call>
+  void meeting(Call call) const {
+    try {
+      call();
+    } catch (const Error&) {
+      if (group_) group_->rethrow();
+      throw;
+    }
+  }
+
   [[nodiscard]] mlbench_cache* own(backends::KvCache& cache) const {
     const auto* own = dynamic_cast<Cache*>(&cache);
     if (own != nullptr && own->session() == session_) return own->get();
@@ -310,9 +297,11 @@ class Session final : public backends::Session {
   }
 
   const mlbench_plugin& table_;
-  Index num_layers_;
+  LayerRange layers_;
+  Index shards_;
   std::shared_ptr<const Weights> weights_;
-  CModel model_;  // which the library may keep pointers to
+  CModel model_;                 // which the library may keep pointers to, and
+  std::optional<CGroup> group_;  // of a part
   mlbench_session* session_ = nullptr;
 };
 

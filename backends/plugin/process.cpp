@@ -11,7 +11,6 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
-#include <exception>
 #include <thread>
 
 #include <fmt/format.h>
@@ -31,7 +30,7 @@ Error cannot_start(const std::string& library, int why) {
                fmt::format("{}: its process cannot be started: {}", library, std::strerror(why)));
 }
 
-std::string how_it_ended(int status) {
+std::string ending_of(int status) {
   if (!WIFSIGNALED(status)) return fmt::format("its process exited with code {}", WEXITSTATUS(status));
   const int signal = WTERMSIG(status);
   const char* name = ::sigabbrev_np(signal);
@@ -69,19 +68,10 @@ class FileActions {
   posix_spawn_file_actions_t actions_{};
 };
 
-Error error_of(Reader& answer) {
-  const auto kind = answer.number<ErrorKind>();
-  const std::string code = answer.text();
-  const std::string message = answer.text();
-  answer.end();
-  if (kind != ErrorKind::request && kind != ErrorKind::unavailable && kind != ErrorKind::internal)
-    throw Malformed("an error of no known kind");
-  return Error(kind, code, message);
-}
-
 }  // namespace
 
-Process::Process(const std::string& library, ProcessOptions options) : library_(library), options_(std::move(options)) {
+Process::Process(const std::string& library, ProcessOptions options)
+    : Caller(library, options.time_limit_s), library_(library), options_(std::move(options)) {
   try {
     start();
     hear_description();
@@ -99,7 +89,7 @@ Process::~Process() {
 }
 
 void Process::end(double patience_s) {
-  channel_.reset();
+  disconnect();
   (void)reap(patience_s);
   for (const int fd : {weights_fd_, requests_fd_, replies_fd_}) {
     if (fd >= 0) ::close(fd);
@@ -109,7 +99,7 @@ void Process::end(double patience_s) {
 void Process::start() {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) throw cannot_start(library_, errno);
-  channel_ = std::make_unique<Channel>(ends[0]);
+  connect(std::make_unique<Channel>(ends[0]));
   const int theirs = moved_up(ends[1]);
   weights_fd_ = moved_up(::memfd_create("mlbench-weights", MFD_CLOEXEC));
   requests_fd_ = moved_up(make_arena_file());
@@ -121,7 +111,7 @@ void Process::start() {
   }
   std::string words[] = {"mlbench", "plugin-host", library_, fmt::format("{}", ::getpid())};
   char* argv[] = {words[0].data(), words[1].data(), words[2].data(), words[3].data(), nullptr};
-  channel_->share(requests_fd_, replies_fd_);
+  channel().share(requests_fd_, replies_fd_);
   const FileActions files(theirs, weights_fd_, requests_fd_, replies_fd_);
   const int status = ::posix_spawn(&pid_, options_.program.c_str(), files.get(), nullptr, argv, environ);
   ::close(theirs);
@@ -133,8 +123,7 @@ void Process::start() {
 
 void Process::hear_description() {
   const char* doing = "while it was loaded";
-  const Reader said = guarded(doing, [&] { return hear(nullptr, deadline()); });
-  read(doing, said, [&](Reader& from) {
+  read(doing, hear(doing), [&](Reader& from) {
     description_.name = from.text();
     description_.version = from.text();
     description_.why_none = from.text();
@@ -147,67 +136,9 @@ void Process::hear_description() {
   });
 }
 
-Deadline Process::deadline(double busy_s) const {
-  if (options_.time_limit_s <= 0.0) return std::nullopt;
-  // Longer than a century is forever, and would not fit.
-  const double seconds = std::min(options_.time_limit_s + std::max(0.0, busy_s), 3e9);
-  return Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
-}
+std::string Process::how_it_ended() { return reap(kPatienceAfterSilence); }
 
-Reader Process::hear(const OnTap& on_tap, const Deadline& deadline) {
-  std::exception_ptr thrown;
-  while (true) {
-    const Channel::Message message = channel_->receive(deadline);
-    Reader reader(message.bytes);
-    switch (static_cast<Reply>(message.kind)) {
-      case Reply::tap:
-        if (!on_tap) throw Malformed("a tap that was not asked for");
-        try {
-          if (!thrown) on_tap(reader);
-        } catch (const Malformed&) {
-          throw;
-        } catch (...) {
-          thrown = std::current_exception();
-        }
-        break;
-      case Reply::error: throw error_of(reader);
-      case Reply::ok:
-        if (thrown) std::rethrow_exception(thrown);
-        return reader;
-      default: throw Malformed("a message of no known kind");
-    }
-  }
-}
-
-template <class Talk>
-auto Process::guarded(std::string_view doing, Talk talk) -> decltype(talk()) {
-  if (dead_) throw Error(*dead_);
-  try {
-    return talk();
-  } catch (const Closed&) {
-    give_up("backend.crashed", doing, reap(kPatienceAfterSilence));
-  } catch (const TimedOut&) {
-    give_up("backend.timeout", doing,
-            fmt::format("no answer within {:g} s (--time-limit): its process was ended", options_.time_limit_s));
-  } catch (const Malformed& nonsense) {
-    give_up("backend.failed", doing, std::string("its answer cannot be: ") + nonsense.what());
-  }
-}
-
-Reader Process::ask(std::string_view doing, Op op, const Writer& request, const OnTap& on_tap, double busy_s) {
-  return guarded(doing, [&] {
-    const Deadline deadline = this->deadline(busy_s);
-    channel_->send(static_cast<std::uint32_t>(op), request, deadline, true);
-    return hear(on_tap, deadline);
-  });
-}
-
-void Process::give_up(const char* code, std::string_view doing, const std::string& why) {
-  (void)reap(0.0);
-  channel_.reset();
-  dead_.emplace(ErrorKind::internal, code, fmt::format("{}: {}: {}", library_, doing, why));
-  throw Error(*dead_);
-}
+void Process::end_it() { (void)reap(0.0); }
 
 std::string Process::reap(double patience_s) {
   if (pid_ < 0) return "";
@@ -224,7 +155,7 @@ std::string Process::reap(double patience_s) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   pid_ = -1;
-  return killed ? "its process closed its side of the channel and was ended" : how_it_ended(status);
+  return killed ? "its process closed its side of the channel and was ended" : ending_of(status);
 }
 
 }  // namespace mlbench::plugin

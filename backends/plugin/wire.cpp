@@ -18,13 +18,6 @@
 namespace mlbench::plugin {
 namespace {
 
-constexpr std::uint32_t kMark = 0x6D6C6270;  // "mlbp": what does not begin so is no message
-
-struct Head {
-  std::uint32_t mark, kind;
-  std::uint64_t size;
-  std::uint64_t shared;  // 1: the message stands in shared memory
-};
 constexpr std::uint64_t kBulk = 1U << 16U;  // bytes from which on sharing pays
 
 }  // namespace
@@ -111,6 +104,8 @@ Channel::Channel(int fd) : fd_(fd) { (void)::fcntl(fd_, F_SETFL, ::fcntl(fd_, F_
 
 Channel::~Channel() { ::close(fd_); }
 
+void Channel::shut() const { (void)::shutdown(fd_, SHUT_RDWR); }
+
 void Channel::share(int outgoing_fd, int incoming_fd) {
   outgoing_.emplace(outgoing_fd, Arena::Use::write);
   incoming_.emplace(incoming_fd, Arena::Use::read);
@@ -130,7 +125,7 @@ void Channel::wait(short events, const Deadline& deadline) const {
 
 void Channel::send(std::uint32_t kind, const Writer& message, const Deadline& deadline, bool bulk) {
   auto pieces = message.pieces();
-  Head head{kMark, kind, 0, 0};
+  MessageHead head{.kind = kind};
   for (const auto& piece : pieces) head.size += piece.size();
   if (bulk && outgoing_ && head.size >= kBulk) {
     outgoing_->write(pieces, static_cast<std::size_t>(head.size));
@@ -177,9 +172,9 @@ void Channel::receive(std::byte* to, std::size_t size, const Deadline& deadline)
 }
 
 Channel::Message Channel::receive(const Deadline& deadline) {
-  Head head{};
+  MessageHead head;
   receive(reinterpret_cast<std::byte*>(&head), sizeof head, deadline);
-  if (head.mark != kMark) throw Malformed("what it sent is no message");
+  if (head.mark != kMessageMark) throw Malformed("what it sent is no message");
   // Memory is taken as bytes arrive, not as they are promised.
   constexpr std::size_t kStep = 1U << 24U;
   const auto size = static_cast<std::size_t>(head.size);
@@ -261,7 +256,8 @@ void visit_config(const Visit& visit, Config& c) {
 
 template <class Visit, class Run>
 void visit_run(const Visit& visit, Run& r) {
-  each(visit, r.dtype, r.device, r.threads, r.tensor_parallel, r.pipeline_parallel, r.shard, r.stage);
+  each(visit, r.dtype, r.device, r.threads, r.tensor_parallel, r.pipeline_parallel, r.shard, r.stage, r.first_layer,
+       r.micro_batches);
 }
 
 template <class Visit, class Limits>
@@ -273,7 +269,7 @@ template <class Visit, class Arithmetic>
 void visit_arithmetic(const Visit& visit, Arithmetic& a) {
   each(visit, a.weights, a.activations, a.kv_cache, a.logits, a.product_inputs, a.attention_inputs, a.accumulation,
        a.product_sums.fused, a.product_sums.truncates, a.attention_sums.fused, a.attention_sums.truncates,
-       a.f32_rope_angles);
+       a.f32_rope_angles, a.shards);
 }
 
 template <class Visit, class Memory>

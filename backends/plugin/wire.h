@@ -49,11 +49,23 @@ enum class Op : std::uint32_t {
   sequence_length,
   debug_get_kv,
   debug_set_kv,
+  unload,
+  // Of a rank alone (backends/parallel).
+  take_place,
+  give_tensor,
+  take_times,
 };
 
 // What it is told. A call is answered by any number of taps, then by `ok` or `error`. The first thing that is said,
-// unasked, is a description of the backend.
-enum class Reply : std::uint32_t { ok, error, tap };
+// unasked, is a description of the backend, or of the rank. The last may be that it was told to end by others.
+enum class Reply : std::uint32_t { ok, error, tap, stopped };
+
+constexpr std::uint32_t kMessageMark = 0x6D6C6270;  // "mlbp": what does not begin so is no message
+struct MessageHead {
+  std::uint32_t mark = kMessageMark, kind = 0;
+  std::uint64_t size = 0;
+  std::uint64_t shared = 0;  // 1: the message stands in shared memory
+};
 
 // The other side said what cannot be.
 class Malformed : public std::runtime_error {
@@ -141,6 +153,8 @@ class Channel {
   explicit Channel(int fd);
   // Gives it shared memory to send bulk in and to receive it from; the files stay the caller's.
   void share(int outgoing_fd, int incoming_fd);
+  // Nothing comes or goes any more, also for a thread that waits for it.
+  void shut() const;
   ~Channel();
   Channel(const Channel&) = delete;
   Channel& operator=(const Channel&) = delete;

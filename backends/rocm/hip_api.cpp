@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "backends/gpu/vendor/stream.h"
+#include "backends/rocm/rccl_library.h"
 #include "backends/rocm/rocm_products.h"
 #include "core/error.h"
 
@@ -97,8 +98,12 @@ backends::Summation HipApi::product_sums(DType stored) {
 
 std::string HipApi::version() {
   std::string out = fmt::format("HIP {}.{}.{}", HIP_VERSION_MAJOR, HIP_VERSION_MINOR, HIP_VERSION_PATCH);
-  return out + (why_no_library().empty() ? ", rocBLAS " + rocblas_version() + lt_version() : ", without rocBLAS");
+  out += why_no_library().empty() ? ", rocBLAS " + rocblas_version() + lt_version() : ", without rocBLAS";
+  const auto rccl = make_rccl(0);
+  return out + ", " + (rccl == nullptr ? "without RCCL" : rccl->name());
 }
+
+std::unique_ptr<gpu::CollectiveLibrary> HipApi::make_collective_library(int device) { return make_rccl(device); }
 
 std::unique_ptr<gpu::vendor::Products<HipApi>> HipApi::make_products(void* workspace, std::uint64_t workspace_bytes) {
   return std::make_unique<RocmProducts>(rocblas(), workspace, workspace_bytes);

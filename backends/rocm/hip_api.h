@@ -6,6 +6,7 @@
 
 #include <hip/hip_runtime_api.h>
 
+#include "backends/gpu/collectives.h"
 #include "backends/gpu/runtime.h"
 #include "backends/gpu/vendor/products.h"
 
@@ -37,6 +38,7 @@ struct HipApi {
   static constexpr auto device_count = &hipGetDeviceCount;
   static constexpr Status (*get_properties)(Properties*, int) = &hipGetDeviceProperties;
   static constexpr auto set_device = &hipSetDevice;
+  static constexpr auto pci_id = &hipDeviceGetPCIBusId;
   static constexpr auto memory_info = &hipMemGetInfo;
   static constexpr Status (*malloc)(void**, std::size_t) = &hipMalloc;
   static constexpr Status (*free)(void*) = &hipFree;
@@ -62,7 +64,7 @@ struct HipApi {
     return hipGraphInstantiate(instance, graph, nullptr, nullptr, 0);
   }
 
-  // "HIP 5.7.31921, rocBLAS 3.1.0"; "..., without rocBLAS" where it cannot be opened.
+  // "HIP 5.7.31921, rocBLAS 3.1.0, RCCL 2.17.1"; "..., without rocBLAS, without RCCL" where they cannot be opened.
   [[nodiscard]] static std::string version();
   // In one line, for hipGetDeviceCount's answer.
   [[nodiscard]] static std::string why_not_counted(Status status);
@@ -79,6 +81,8 @@ struct HipApi {
   [[nodiscard]] static std::unique_ptr<gpu::vendor::Products<HipApi>> make_products(void* workspace,
                                                                                     std::uint64_t workspace_bytes);
   [[nodiscard]] static std::unique_ptr<gpu::Kernels> make_kernels(const Properties& said);
+  // For that device; null where there is nothing that sums over devices.
+  [[nodiscard]] static std::unique_ptr<gpu::CollectiveLibrary> make_collective_library(int device);
 };
 
 // rocm_kernels.hip, which is compiled for each. `processor` says which products its matrix cores make.

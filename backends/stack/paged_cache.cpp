@@ -16,9 +16,15 @@ PagedCache::PagedCache(const KvShape& shape, const KvLimits& limits)
 void PagedCache::add_sequence(SeqId id) { table_.add_sequence(id); }
 void PagedCache::remove_sequence(SeqId id) { table_.remove_sequence(id); }
 
-void PagedCache::fork_sequence(SeqId parent, SeqId child, Index pos) { copy(table_.fork_sequence(parent, child, pos)); }
+void PagedCache::fork_sequence(SeqId parent, SeqId child, Index pos) {
+  await(parent);
+  copy(table_.fork_sequence(parent, child, pos));
+}
 
-void PagedCache::popn(SeqId id, Index count) { copy(table_.popn(id, count)); }
+void PagedCache::popn(SeqId id, Index count) {
+  await(id);
+  copy(table_.popn(id, count));
+}
 
 void PagedCache::enable_sliding_window_for_seq(SeqId id, Index window, Index sink) {
   table_.enable_sliding_window(id, window, sink);
@@ -26,13 +32,19 @@ void PagedCache::enable_sliding_window_for_seq(SeqId id, Index window, Index sin
 
 void PagedCache::begin_forward(std::span<const SeqId> ids, std::span<const Index> lengths,
                                const std::optional<std::vector<Index>>& tree_parents) {
+  for (const SeqId id : ids) await(id);
   plan_ = table_.begin_forward(ids, lengths, tree_parents);
+  looked_at_.reset();
   for (const paging::PlannedSequence& sequence : plan_->sequences) make_pages(sequence.layout.pages);
 }
 
 void PagedCache::end_forward() {
+  if (plan_) {
+    for (const paging::PlannedSend& planned : plan_->sends) send(planned);
+  }
   table_.end_forward();
   plan_.reset();
+  looked_at_.reset();
 }
 
 void PagedCache::commit_accepted_token_tree_nodes(std::span<const SeqId> ids, std::span<const Index> leaves) {
@@ -41,7 +53,15 @@ void PagedCache::commit_accepted_token_tree_nodes(std::span<const SeqId> ids, st
   if (!runs.empty()) copy_slots(runs);
 }
 
-const paging::ForwardPlan& PagedCache::plan() const {
+void PagedCache::look_at(Index first, Index count) {
+  const paging::ForwardPlan& whole = whole_plan();
+  if (first == 0 && count == static_cast<Index>(whole.rows.size())) return looked_at_.reset();
+  looked_at_ = paging::rows_of(whole, first, count);
+}
+
+const paging::ForwardPlan& PagedCache::plan() const { return looked_at_ ? *looked_at_ : whole_plan(); }
+
+const paging::ForwardPlan& PagedCache::whole_plan() const {
   if (!plan_) throw request_error("kv.state", "there is no forward between begin_forward and end_forward");
   return *plan_;
 }
@@ -53,13 +73,14 @@ Index PagedCache::slot(Index row) const {
 
 std::vector<std::int32_t> PagedCache::get_query_positions() const {
   std::vector<std::int32_t> positions;
-  for (const paging::PlannedRow& row : plan().rows) positions.push_back(static_cast<std::int32_t>(row.position));
+  for (const paging::PlannedRow& row : whole_plan().rows) positions.push_back(static_cast<std::int32_t>(row.position));
   return positions;
 }
 
 void PagedCache::clear() {
   table_.clear();
   plan_.reset();
+  looked_at_.reset();
 }
 
 void PagedCache::copy(const std::optional<paging::PageCopy>& copy) {
@@ -83,6 +104,11 @@ void PagedCache::check_entries(const char* operation, SeqId id, Index begin, Ind
     throw request_error("kv.state", fmt::format("{}: not between begin_forward and end_forward", operation));
   }
   const Index length = table_.sequence_length(id);
+  if (table_.waits(id)) {
+    throw request_error("kv.state", fmt::format("{}: entries of sequence {} are still to come from another cache: "
+                                                "begin_forward waits for them",
+                                                operation, id));
+  }
   if (begin < 0 || end <= begin || end > length) {
     throw request_error("kv.bad_argument", fmt::format("{}: entries [{}, {}) of sequence {}, which has {}", operation,
                                                        begin, end, id, length));

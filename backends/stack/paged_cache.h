@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backends/backend.h"
+#include "backends/kv_transport.h"
 #include "backends/paging/page_table.h"
 
 namespace mlbench::stack {
@@ -49,11 +50,20 @@ class PagedCache : public backends::KvCache {
   void debug_get_kv(SeqId id, Index begin, Index end, const TensorView& keys, const TensorView& values) const override;
   void debug_set_kv(SeqId id, Index begin, const ConstTensorView& keys, const ConstTensorView& values) override;
 
+  void connect(backends::KvTransport& transport) override;
+  SlotRuns disagg_prepare_recv(SeqId id, Index count) override;
+  void disagg_mark_send(SeqId id, Index begin, const SlotRuns& slots, Index receiver_offset) override;
+
   // ---- for the forward pass ----
 
   [[nodiscard]] const KvShape& shape() const { return shape_; }
-  // The rows announced; throws kv.state outside begin_forward and end_forward.
+  // The rows announced, or those of them that look_at() chose; throws kv.state outside begin_forward and end_forward.
   [[nodiscard]] const paging::ForwardPlan& plan() const;
+  // plan() and slot() are of rows [first, first + count) of those announced until the next call of this, or of
+  // begin_forward.
+  void look_at(Index first, Index count);
+  // Rows announced.
+  [[nodiscard]] const paging::ForwardPlan& whole_plan() const;
   // Of the entry of row `row` of those.
   [[nodiscard]] Index slot(Index row) const;
 
@@ -76,11 +86,17 @@ class PagedCache : public backends::KvCache {
   [[nodiscard]] std::vector<Index> slots_of(SeqId id, Index begin, Index end) const;
   void check_entries(const char* operation, SeqId id, Index begin, Index end, const ConstTensorView& keys,
                      const ConstTensorView& values) const;
+  [[nodiscard]] backends::KvTransport& transport(const char* operation) const;
+  [[nodiscard]] std::size_t bytes_of(Index entries) const;  // of the keys, or of the values
+  void await(SeqId id);
+  void take(const backends::KvEntries& entries);
+  void send(const paging::PlannedSend& planned) const;
 
   KvShape shape_;
   Index page_size_;
   paging::PageTable table_;
-  std::optional<paging::ForwardPlan> plan_;
+  std::optional<paging::ForwardPlan> plan_, looked_at_;
+  backends::KvTransport* transport_ = nullptr;
 };
 
 }  // namespace mlbench::stack

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "backends/backend.h"
 #include "backends/stack/paged_cache.h"
@@ -32,11 +33,11 @@ class Session : public backends::Session {
                 backends::TapSink* taps) final;
 
  protected:
-  // `backend`: its name, for messages.
-  Session(std::string backend, ModelConfig config, DType dtype);
+  // `backend`: its name, for messages. `config`: of the part that `run` names.
+  Session(std::string backend, ModelConfig config, backends::RunConfig run);
 
   [[nodiscard]] const ModelConfig& config() const { return config_; }
-  [[nodiscard]] DType dtype() const { return dtype_; }
+  [[nodiscard]] DType dtype() const { return run_.dtype; }
 
   // Arguments of what follows are checked. Pointers to rows of the caller have any alignment.
   [[nodiscard]] virtual std::unique_ptr<PagedCache> make_cache(const KvLimits& limits) = 0;
@@ -50,9 +51,9 @@ class Session : public backends::Session {
   virtual void get_rows(std::byte* out, Index count) = 0;
   // What the parts do to the rows.
   virtual void enter(backends::TapSink* taps) = 0;
-  virtual void layer(Index index, backends::TapSink* taps) = 0;
+  virtual void layer(Index index, backends::TapSink* taps) = 0;  // counted in the part
   virtual void final_norm(backends::TapSink* taps) = 0;
-  // All parts, in order.
+  // All parts that are here, in order.
   virtual void run_stack(backends::TapSink* taps);
   // -> float32 [rows chosen, V]
   virtual void write_logits(const RowChoice& rows, std::byte* out, backends::TapSink* taps) = 0;
@@ -61,10 +62,19 @@ class Session : public backends::Session {
   // The cache as one of this session's; else kv.state.
   [[nodiscard]] PagedCache& own(backends::KvCache& cache) const;
   void require_result(backends::Method method, const ConstTensorView& x, Index positions, const TensorView& out) const;
+  void require_here(const backends::Part& part) const;
+  // The cache's rows through what is here of the stack, in pieces where there are stages; in the last one hidden rows
+  // stay in `hidden` where there is more than one piece, else they are the session's.
+  void run_pieces(PagedCache& cache, Index pieces, const std::byte* x, backends::TapSink* taps);
+  // The rows of the caller or of the stage before become the session's, and go to the stage behind.
+  void take_rows(const std::byte* x, Index count, backends::TapSink* taps);
+  void pass_rows_on(Index count);
 
   std::string backend_;
   ModelConfig config_;
-  DType dtype_;
+  backends::RunConfig run_;
+  std::vector<std::byte> passed_;  // from stage to stage
+  std::vector<std::byte> hidden_;  // of all pieces
 };
 
 }  // namespace mlbench::stack

@@ -25,7 +25,7 @@ template <int W>
 
 inline constexpr int kWarpRows = 16;
 template <int W>
-inline constexpr int kProductThreads = kTileRows / kWarpRows* W;
+inline constexpr int kProductThreads = W * (kTileRows / kWarpRows);
 
 // What a lane keeps of its rows; Steps: the most 16 columns of a head; Entries: that are taken together. `sum` is of
 // the weights that it has alone.

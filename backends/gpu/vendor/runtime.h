@@ -7,6 +7,7 @@
 #include <memory>
 #include <string_view>
 
+#include "backends/gpu/collectives.h"
 #include "backends/gpu/vendor/devices.h"
 #include "backends/gpu/vendor/events.h"
 #include "backends/gpu/vendor/products.h"
@@ -85,6 +86,10 @@ class VendorRuntime final : public Runtime {
       kernels_->add_bias(stream, {.y = call.y, .bias = call.bias, .rows = call.rows, .width = call.out});
   }
   [[nodiscard]] Kernels& kernels() override { return *kernels_; }
+  [[nodiscard]] CollectiveLibrary* collective_library() override {
+    if (collectives_ == nullptr) collectives_ = Api::make_collective_library(device_);
+    return collectives_.get();
+  }
 
   [[nodiscard]] std::unique_ptr<Graph> record(Stream& stream, const std::function<void()>& work) override {
     use_device();
@@ -121,6 +126,7 @@ class VendorRuntime final : public Runtime {
   Owned<Api, void*> workspace_;
   std::unique_ptr<Products<Api>> products_;
   std::unique_ptr<Kernels> kernels_;
+  std::unique_ptr<CollectiveLibrary> collectives_;
 };
 
 // Of one of devices<Api>(). Throws ErrorKind::unavailable, backend.unavailable, where the device or the vendor's

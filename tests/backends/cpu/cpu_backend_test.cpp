@@ -42,9 +42,18 @@ TEST(CpuBackend, RefusesDevicesThatItLacks) {
   EXPECT_THAT(refusal(llama(), {.device = "cuda:0"}), HasSubstr("cuda:0"));
 }
 
-TEST(CpuBackend, RefusesPartsOfAModel) {
-  EXPECT_THAT(refusal(llama(), {.tensor_parallel = 2}), HasSubstr("tensor parallel 2"));
-  EXPECT_THAT(refusal(llama(), {.pipeline_parallel = 4}), HasSubstr("pipeline parallel 4"));
+TEST(CpuBackend, LoadsNoPartOfAModelWithoutAGroup) {
+  const Model model = ref::test::small_model(Architecture::llama);
+  for (const RunConfig& run : {RunConfig{.tensor_parallel = 2}, RunConfig{.pipeline_parallel = 2}}) {
+    EXPECT_TRUE(make_cpu_backend()->supports(model.config, run));
+    try {
+      (void)make_cpu_backend()->load(model, run);
+      FAIL() << "it was loaded";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), "config.unsupported");
+      EXPECT_THAT(error.message(), HasSubstr("group"));
+    }
+  }
 }
 
 TEST(CpuBackend, RefusesNegativeThreads) { EXPECT_THAT(refusal(llama(), {.threads = -1}), HasSubstr("-1 threads")); }

@@ -33,7 +33,8 @@ TEST(CudaDevices, OlderThanTheKernelsAreNotUsed) {
 
 TEST(CudaVersion, NamesCudaAndItsLibrary) {
   EXPECT_THAT(CudaApi::version(),
-              MatchesRegex("CUDA [0-9]+\\.[0-9], (cuBLASLt [0-9]+\\.[0-9]+\\.[0-9]+|without cuBLASLt)"));
+              MatchesRegex("CUDA [0-9]+\\.[0-9], (cuBLASLt [0-9]+\\.[0-9]+\\.[0-9]+|without cuBLASLt), "
+                           "(NCCL [0-9]+\\.[0-9]+\\.[0-9]+|without NCCL)"));
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include "backends/gpu/host_runtime.h"
 #include "backends/gpu/rates.h"
+#include "backends/in_process_kv.h"
 #include "core/error.h"
 #include "tests/reference/small_models.h"
 
@@ -184,6 +185,18 @@ TEST_P(Steps, ThatAreReplayedAreThoseThatTapsSee) {
     if (i == 10) (void)step(*cache(), {0, 1}, i, nullptr);
   }
   EXPECT_GT(taps.count, 0);
+}
+
+// Disaggregated: another cache's entries serve as its own do. The steps of both are replayed.
+TEST_P(Steps, GoOnFromEntriesThatAnotherCacheComputed) {
+  backends::InProcessKv workers;
+  const Index decode_offset = workers.add_instance(), prefill_offset = workers.add_instance();
+  auto decode = cache(), prefill = cache(), alone = cache();
+  decode->connect(workers.worker(decode_offset));
+  prefill->connect(workers.worker(prefill_offset));
+  prefill->disagg_mark_send(0, 0, decode->disagg_prepare_recv(0, 6), decode_offset);
+  for (std::uint32_t i = 0; i < 6; ++i) EXPECT_EQ(step(*prefill, {0}, i, nullptr), step(*alone, {0}, i, nullptr));
+  for (std::uint32_t i = 6; i < 10; ++i) EXPECT_EQ(step(*decode, {0}, i, nullptr), step(*alone, {0}, i, nullptr));
 }
 
 }  // namespace

@@ -36,10 +36,18 @@ std::vector<std::string> outcomes_of(const PairSetting& setting) {
   const auto add = [&](const std::vector<std::string>& more) { all.insert(all.end(), more.begin(), more.end()); };
   if (setting.page_size > 1) add({"fork copied", "popn copied"});
   if (setting.pages == kFewPages) add({"begin kv.full"});
+  if (setting.cache == Cache::windows) {
+    add({"prepare kv.unsupported", "mark kv.unsupported"});
+  } else {
+    add({"prepare ", "prepare kv.state", "prepare kv.bad_argument", "prepare kv.unknown_seq", "receive "});
+    add({"mark ", "mark kv.state", "mark kv.bad_argument", "mark kv.unknown_seq", "receive nobody", "begin sends"});
+    add({"fork kv.state", "popn kv.state"});
+  }
   switch (setting.cache) {
     case Cache::trees:
       add({"begin tree", "begin kv.uncommitted_tree", "fork kv.uncommitted_tree"});
       add({"commit ", "commit kv.unsupported", "commit kv.bad_argument"});
+      add({"prepare kv.uncommitted_tree", "mark kv.uncommitted_tree", "begin kv.unsupported"});
       break;
     case Cache::in_line: add({"begin kv.unsupported", "enable kv.unsupported"}); break;
     case Cache::windows: add({"enable ", "enable kv.bad_argument", "slid", "popn kv.unsupported"}); break;
@@ -49,7 +57,7 @@ std::vector<std::string> outcomes_of(const PairSetting& setting) {
 
 TEST_P(PageTableAgainstReference, BehavesAlikeUnderRandomOperations) {
   Pair pair(GetParam());
-  for (int i = 0; i < 10000; ++i) {
+  for (int i = 0; i < 15000; ++i) {
     pair.step();
     ASSERT_FALSE(HasFailure()) << "operation " << i;
   }

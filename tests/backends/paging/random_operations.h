@@ -36,6 +36,21 @@ inline std::vector<Index> slots_of(const PlannedSequence& sequence) {
 }
 inline std::vector<Index> slots_of(const ref::PlannedSequence& sequence) { return sequence.slots; }
 
+// Pairs of slots, here and there.
+using Sent = std::vector<std::pair<Index, Index>>;
+inline Sent entries_of(const PlannedSend& send) {
+  Sent entries;
+  for (const Index from : send.from) entries.emplace_back(from, send.to.at(static_cast<Index>(entries.size())));
+  return entries;
+}
+inline Sent entries_of(const ref::PlannedSend& send) {
+  Sent entries;
+  for (const auto& [from, to] : send.entries) entries.emplace_back(from, to);
+  return entries;
+}
+inline bool receive(PageTable& table, const SlotRuns& slots) { return table.receive(slots); }
+inline bool receive(ref::PageTable& table, const SlotRuns& slots) { return table.receive(slots.slots()); }
+
 // One implementation, and values in its slots: every token has one of its own. Operations return what a caller gets to
 // know, as text: the error's code, or what was copied or planned.
 template <class Table>
@@ -76,6 +91,10 @@ class Subject {
       for (const auto& sequence : plan.sequences) {
         planned += fmt::format(" {}: {}", sequence.id, fmt::join(values_at(slots_of(sequence)), " "));
       }
+      for (const auto& send : plan.sends) {
+        planned += fmt::format(" sends to {}:", send.receiver_offset);
+        for (const auto& [from, to] : entries_of(send)) planned += fmt::format(" {} to {}", value(from), to);
+      }
     });
     return code + planned;
   }
@@ -87,6 +106,26 @@ class Subject {
       for (const auto& copy : table_.commit_trees(ids, leaves)) value(copy.to) = value(copy.from);
     });
   }
+  std::string prepare(SeqId id, Index count) {
+    return test::code_of([&] {
+      announced_[id] = table_.disagg_prepare_recv(id, count);
+      for (const Index slot : announced_[id].slots()) value(slot) = -1;
+    });
+  }
+  std::string mark(SeqId id, Index begin, const std::vector<Index>& slots, Index receiver_offset) {
+    return test::code_of([&] { table_.disagg_mark_send(id, begin, SlotRuns(slots), receiver_offset); });
+  }
+  // Entries [first, first + count) of those that were announced last come.
+  std::string receive_some(SeqId id, Index first, Index count) {
+    const SlotRuns slots = announced_[id].part(first, count);
+    if (!receive(table_, slots)) return "nobody";
+    for (const Index slot : slots.slots()) value(slot) = next_value_++;
+    return "";
+  }
+  [[nodiscard]] Index announced(SeqId id) const {
+    const auto it = announced_.find(id);
+    return it == announced_.end() ? 0 : it->second.size();
+  }
   std::string clear() {
     return test::code_of([&] { table_.clear(); });
   }
@@ -97,7 +136,7 @@ class Subject {
                                    table_.total_sequence_length(), table_.empty(), table_.in_forward());
     for (SeqId id = 0; id < num_ids; ++id) {
       const std::string code = test::code_of([&] {
-        text += fmt::format("; {}: {} entries: {}", id, table_.sequence_length(id),
+        text += fmt::format("; {}: {} entries{}: {}", id, table_.sequence_length(id), table_.waits(id) ? ", waits" : "",
                             fmt::join(values_at(slots_of(table_, id)), " "));
       });
       if (!code.empty()) text += fmt::format("; {}: {}", id, code);
@@ -128,6 +167,7 @@ class Subject {
   Table table_;
   std::vector<Index> values_;  // by slot
   Index next_value_ = 0;
+  std::map<SeqId, SlotRuns> announced_;
 };
 
 enum class Cache { trees, in_line, windows };
@@ -156,9 +196,10 @@ class Pair {
 
   // Fails the test when the two differ afterwards.
   void step() {
+    if (one_in(3) && receive()) return;
     if (reference_.table().in_forward() && !one_in(6)) return end();
     if (tree_pending_ && !one_in(3)) return commit();
-    const Index which = draw(0, 39);
+    const Index which = draw(0, 45);
     if (which < 3) return add();
     if (which < 5) return remove();
     if (which < 15) return fork();
@@ -166,6 +207,8 @@ class Pair {
     if (which < 24) return enable();
     if (which < 25) return commit();
     if (which < 26 && one_in(8)) return clear();
+    if (which < 28) return prepare();
+    if (which < 31) return mark();
     begin();
   }
 
@@ -272,6 +315,7 @@ class Pair {
       last_ids_ = ids;
       tree_pending_ = parents.has_value();
       if (parents) ++outcomes_["begin tree"];
+      if (begun.find("sends") != std::string::npos) ++outcomes_["begin sends"];
     }
     compare(fmt::format("begin {} with {} below {}", fmt::join(ids, ","), fmt::join(lengths, ","),
                         parents ? fmt::format("{}", fmt::join(*parents, ",")) : "none"),
@@ -309,6 +353,43 @@ class Pair {
     tree_pending_ = tree_pending_ && !committed.empty() && !one_in(4);
     compare(fmt::format("commit {} to {}", fmt::join(ids, ","), fmt::join(leaves, ",")), ours_.commit(ids, leaves),
             committed);
+  }
+
+  void prepare() {
+    const SeqId id = draw_id(true);
+    const Index count = one_in(10) ? draw(-1, 0) : draw(1, one_in(3) ? 2 : 2 * setting_.page_size);
+    compare(fmt::format("prepare {} for {}", id, count), ours_.prepare(id, count), reference_.prepare(id, count));
+  }
+
+  void mark() {
+    const SeqId id = draw_id(true);
+    const Index begin = draw(one_in(15) ? -1 : 0, length_of(id) + 2);
+    const Index count = std::max<Index>(0, length_of(id) - begin) + draw(0, setting_.page_size + 2);
+    std::vector<Index> slots;
+    for (Index i = 0; i < count; ++i) slots.push_back(i < count / 2 ? 700 + i : i);  // two runs, not ascending
+    const Index offset = one_in(15) ? -1 : draw(0, 3);
+    compare(fmt::format("mark {} from {} on for {}", id, begin, count), ours_.mark(id, begin, slots, offset),
+            reference_.mark(id, begin, slots, offset));
+  }
+
+  // False where nothing could come. Entries of a sequence that waits no more are offered only where no other waits:
+  // their slots may be others' by now, which the two implementations number differently.
+  bool receive() {
+    SeqId id = draw(0, kIds - 1);
+    bool any = false;
+    for (SeqId other = 0; other < kIds; ++other) {
+      if (!reference_.table().waits(other)) continue;
+      any = true;
+      id = other;
+      if (one_in(2)) break;
+    }
+    const Index announced = reference_.announced(id);
+    if (announced == 0 || (!any && !one_in(20))) return false;
+    const Index first = one_in(2) ? 0 : draw(0, announced - 1);
+    const Index count = one_in(2) ? announced - first : draw(0, announced - first);
+    compare(fmt::format("receive {}: {} from {} on", id, count, first), ours_.receive_some(id, first, count),
+            reference_.receive_some(id, first, count));
+    return true;
   }
 
   void clear() {

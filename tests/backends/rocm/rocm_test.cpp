@@ -36,14 +36,15 @@ TEST(RocmDevices, AreKnownByTheirProcessor) {
 }
 
 TEST(RocmDevices, WithoutKernelsAreNotUsed) {
-  EXPECT_EQ(HipApi::why_without_kernels(properties_of_a("gfx90a:sramecc+:xnack-")), "");
+  EXPECT_EQ(HipApi::why_without_kernels(properties_of_a(MLBENCH_ROCM_PROCESSOR ":sramecc+:xnack-")), "");
   EXPECT_THAT(HipApi::why_without_kernels(properties_of_a("gfx90")),
-              AllOf(StartsWith("it is gfx90, kernels are built for gfx90a,"),
+              AllOf(StartsWith("it is gfx90, kernels are built for " MLBENCH_ROCM_PROCESSOR),
                     HasSubstr("-DMLBENCH_ROCM_ARCHITECTURES=gfx90 ")));
 }
 
 TEST(RocmVersion, NamesHipAndItsLibrary) {
-  EXPECT_THAT(HipApi::version(), MatchesRegex("HIP [0-9]+\\.[0-9]+\\.[0-9]+, (rocBLAS [0-9].*|without rocBLAS)"));
+  EXPECT_THAT(HipApi::version(), MatchesRegex("HIP [0-9]+\\.[0-9]+\\.[0-9]+, (rocBLAS [0-9].*|without rocBLAS), "
+                                              "(RCCL [0-9]+\\.[0-9]+\\.[0-9]+|without RCCL)"));
 }
 
 }  // namespace

@@ -28,6 +28,7 @@ inline constexpr auto hipMemcpyDeviceToDevice = cudaMemcpyDeviceToDevice;
 
 #define hipGetErrorString cudaGetErrorString
 #define hipGetErrorName cudaGetErrorName
+#define hipDeviceGetPCIBusId cudaDeviceGetPCIBusId
 #define hipGetLastError cudaGetLastError
 #define hipGetDeviceCount cudaGetDeviceCount
 #define hipSetDevice cudaSetDevice

@@ -1,0 +1,37 @@
+// The group of workers that are MPI processes: worker w of a split is rank w of the world.
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "backends/group.h"
+#include "backends/parallel/rank_protocol.h"
+#include "models/parts.h"
+
+namespace mlbench::parallel {
+
+// The calling process's part in MPI, from its start to its end. One in a process.
+class MpiWorld {
+ public:
+  MpiWorld();
+  ~MpiWorld();
+  MpiWorld(const MpiWorld&) = delete;
+  MpiWorld& operator=(const MpiWorld&) = delete;
+
+  [[nodiscard]] Index rank() const { return rank_; }
+  [[nodiscard]] Index size() const { return size_; }
+  // What rank 0 has, for everybody.
+  [[nodiscard]] std::string told_by_first(std::string text) const;
+  // Ends the process without waiting for others.
+  [[noreturn]] static void abandon(int exit_code);
+
+ private:
+  Index rank_ = 0, size_ = 1;
+};
+
+// Of the calling process, which is one of the split's workers; all of them call it together. `doing` says `waiting`
+// while it waits for others.
+[[nodiscard]] std::shared_ptr<backends::Group> make_mpi_group(const Split& split, Index worker,
+                                                              std::atomic<Doing>& doing);
+
+}  // namespace mlbench::parallel
