@@ -48,6 +48,16 @@ ModelConfig exact_config(const ModelConfig& config, const ExactSizes& sizes) {
   return out;
 }
 
+// The same in every shard, and a layer at least for every stage.
+ModelConfig to_be_split(ModelConfig config, const Split& split) {
+  config.num_layers = std::max(config.num_layers, split.pipeline_parallel);
+  config.num_heads *= split.tensor_parallel;
+  config.num_kv_heads *= split.tensor_parallel;
+  config.intermediate_size *= split.tensor_parallel;
+  if (config.architecture != Architecture::llama) config.hidden_size *= split.tensor_parallel;
+  return config;
+}
+
 // One sequence, call by call.
 Plan in_a_row(const std::string& name, const ModelConfig& config, const std::vector<Index>& lengths, Index page_size,
               std::uint64_t seed) {
@@ -74,11 +84,11 @@ Plan in_a_row(const std::string& name, const ModelConfig& config, const std::vec
   return {story};
 }
 
-void add_exact(const ModelConfig& config, std::uint64_t seed, std::vector<VerifyCase>& out) {
+void add_exact(const ModelConfig& config, const Split& split, std::uint64_t seed, std::vector<VerifyCase>& out) {
   const std::vector<ExactSizes> sizes = exact_sizes();
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     const std::string name = fmt::format("exact-{}", i + 1);
-    const ModelConfig own = exact_config(config, sizes[i]);
+    const ModelConfig own = to_be_split(exact_config(config, sizes[i]), split);
     out.push_back({name, Inputs::exact, own, in_a_row(name, own, sizes[i].calls, 16 >> i, seed)});
   }
 }
@@ -115,14 +125,15 @@ std::vector<ModelConfig> scaled_configs(const ModelConfig& config) {
   return out;
 }
 
-void add_adversarial(const ModelConfig& config, std::uint64_t seed, std::vector<VerifyCase>& out) {
+void add_adversarial(const ModelConfig& config, const Split& split, std::uint64_t seed, std::vector<VerifyCase>& out) {
   const Plan everyday = make_plan(config, Extent::quick, seed);
   const auto batch = std::ranges::find(everyday, "batch", &Story::name);
   Story story = *batch;
   story.name = "adversarial";
   for (Call& call : story.calls) call.label = "adversarial-" + call.label;
   out.push_back({"adversarial", Inputs::adversarial, std::nullopt, {story}});
-  for (const ModelConfig& own : scaled_configs(config)) {
+  for (const ModelConfig& scaled : scaled_configs(config)) {
+    const ModelConfig own = to_be_split(scaled, split);
     const std::string name = fmt::format("scaled-{}", mlbench::name(own.rope.kind));
     out.push_back({name, Inputs::adversarial, own, in_a_row(name, own, {14, 5, 20, 1}, 16, seed)});
   }
@@ -152,12 +163,12 @@ std::vector<VerifyCase> narrowed(std::vector<VerifyCase> cases, const Narrow& na
 }  // namespace
 
 std::vector<VerifyCase> make_cases(const ModelConfig& config, const Plan& plan, std::span<const Inputs> inputs,
-                                   std::uint64_t seed) {
+                                   std::uint64_t seed, const Split& split) {
   std::vector<VerifyCase> out;
   const auto wanted = [&](Inputs which) { return std::ranges::find(inputs, which) != inputs.end(); };
   if (wanted(Inputs::random)) out.push_back({"", Inputs::random, std::nullopt, plan});
-  if (wanted(Inputs::exact)) add_exact(config, seed, out);
-  if (wanted(Inputs::adversarial)) add_adversarial(config, seed, out);
+  if (wanted(Inputs::exact)) add_exact(config, split, seed, out);
+  if (wanted(Inputs::adversarial)) add_adversarial(config, split, seed, out);
   return out;
 }
 

@@ -8,6 +8,7 @@
 
 #include "core/results.h"
 #include "harness/plan.h"
+#include "models/parts.h"
 
 namespace mlbench::harness {
 
@@ -21,9 +22,11 @@ struct VerifyCase {
 
 // exact: three small models of the architecture whose sizes lie around those of tiles and vectors. adversarial: a
 // ragged batch of the user's model on rows that bring out what others hide, and, where positions are rotated, a small
-// model of each kind of scaling with prompts past its borders. random: `plan`.
+// model of each kind of scaling with prompts past its borders. random: `plan`. `split`: under which they are run; small
+// models have as many layers and, in each shard, the sizes that they would have in one piece.
 [[nodiscard]] std::vector<VerifyCase> make_cases(const ModelConfig& config, const Plan& plan,
-                                                 std::span<const Inputs> inputs, std::uint64_t seed);
+                                                 std::span<const Inputs> inputs, std::uint64_t seed,
+                                                 const Split& split = {});
 
 // What of them is left when each plan is narrowed to those methods or that call (with_methods, up_to_call); the same
 // errors where nothing is.

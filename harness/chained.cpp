@@ -7,6 +7,7 @@
 #include "harness/cache_check.h"
 #include "harness/chained_reference.h"
 #include "harness/check_tap.h"
+#include "harness/collectives.h"
 #include "harness/dirty_cache.h"
 
 namespace mlbench::harness {
@@ -88,6 +89,14 @@ void verify_chained(const Story& story, const ref::Reference& reference, const E
     const GivenTaps given =
         run_call(call, config, session, *cache, {.rows = rows ? &*rows : nullptr, .fault = options.fault});
     if (options.listener) options.listener(call, given);
+    // What workers handed each other is held against what they had, not against the chain: it is blamed before what the
+    // chain then shows of it.
+    const TapPlace whole_call{VerifyMode::chained, options.inputs, &call, {given.positions(), call.row_sequences()}};
+    const CollectiveChecks collectives(whole_call, error_model, given, report);
+    for (Index layer = 0; layer < config.num_layers; ++layer) {
+      collectives.check_transfer(layer);
+      collectives.check_sums(layer);
+    }
     bool first = true;
     const auto show = [&](TapId id, const TapRows& at, const Tensor& exact, const std::vector<double>& limits) {
       if (std::exchange(first, false)) check_positions(call, at.positions, given.positions(), options.fault);

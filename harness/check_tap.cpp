@@ -61,7 +61,8 @@ const TapSpec& spec_of(const std::vector<TapSpec>& specs, Tap tap) {
 std::string describe_element(const TapSpec& spec, Index column, Index head) {
   switch (spec.layout) {
     case TapLayout::rows: return fmt::format("[{}]", column);
-    case TapLayout::heads: return fmt::format("head {} [{}]", head, column);
+    case TapLayout::heads:
+      return fmt::format("{} {} [{}]", spec.tap >= Tap::attn_part ? "shard" : "head", head, column);
     case TapLayout::probs: return fmt::format("head {} key {}", head, column);
   }
   return "";

@@ -283,14 +283,17 @@ Tensor ErrorModel::head_norm(TapId id, const Tensor& y, const Known& projection)
 }
 
 // Section "Linear layers": K products and a bias, summed in any order; rows rounded where they enter; |W| e passed on.
+// Section "Shards": S - 1 additions more, of biases that were divided.
 Tensor ErrorModel::linear(TapId id, const Tensor& y, const Known& x) const {
   const std::string module = module_of(id);
   const ref::Linear layer = ref::bind_linear(*model_.weights, module, model_.weights->has(module + ".bias"));
   const double u_inputs = unit_roundoff(arithmetic_.product_inputs) > unit_roundoff(arithmetic_.activations)
                               ? unit_roundoff(arithmetic_.product_inputs)
                               : 0.0;
+  const bool summed = arithmetic_.shards > 1 && (id.tap == Tap::attn_out || id.tap == Tap::mlp_out);
+  const double of_shards = summed ? worst_case_gamma(arithmetic_.shards, arithmetic_.accumulation) : 0.0;
   const double relative =
-      gamma(layer.weight.cols + 1, arithmetic_.product_sums, arithmetic_.accumulation, bounds_) + u_inputs;
+      gamma(layer.weight.cols + 1, arithmetic_.product_sums, arithmetic_.accumulation, bounds_) + of_shards + u_inputs;
   const double lost = static_cast<double>(layer.weight.cols) * underflow(arithmetic_.accumulation);
   Tensor out = ref::product_magnitude(*workers_, x.value, layer.weight, layer.bias);
   const Tensor passed_on =

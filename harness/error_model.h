@@ -58,6 +58,7 @@ class ErrorModel {
 
   [[nodiscard]] const Model& model() const { return model_; }
   [[nodiscard]] const backends::Arithmetic& arithmetic() const { return arithmetic_; }
+  [[nodiscard]] Workers& workers() const { return *workers_; }
   [[nodiscard]] DType type_of(Tap tap) const { return harness::type_of(tap, arithmetic_); }
   // The name of a norm's or product's weights without ".weight"; empty for a norm without tensors.
   [[nodiscard]] std::string module_of(TapId id) const;

@@ -8,6 +8,7 @@
 #include "harness/adversarial.h"
 #include "harness/cache_check.h"
 #include "harness/check_tap.h"
+#include "harness/collectives.h"
 #include "harness/dirty_cache.h"
 #include "harness/exact.h"
 #include "harness/given_taps.h"
@@ -40,12 +41,23 @@ class Judge final : public ref::TapSink {
         known_(known),
         attention_(attention),
         replicas_(replicas),
-        report_(report) {}
+        report_(report),
+        collectives_(place, model, given, report) {}
 
   [[nodiscard]] bool wants(TapId) const override { return true; }
 
   void take(TapId id, const Tensor& value) override {
     instead_.reset();
+    const bool product = id.tap == Tap::attn_out || id.tap == Tap::mlp_out;
+    if (product) {
+      collectives_.check_parts(id, known_);
+      collectives_.check_sum_of(id);  // before what comes of it, so that it is blamed first
+    }
+    if (id.tap == Tap::layer_out) {
+      collectives_.check_block(id.layer);
+      if (Tensor error = collectives_.block_error(id.layer); error.size() != 0)
+        known_[Tap::mlp_out].error = std::move(error);
+    }
     const TapSpec& spec = spec_of(specs_, id.tap);
     Known exact{replica_of(value, spec.layout, replicas_, kJudged), {}};
     exact.error = model_.bound(id, exact.value, known_, attention_);
@@ -81,6 +93,7 @@ class Judge final : public ref::TapSink {
   const AttentionInputs& attention_;
   Index replicas_;
   const Report& report_;
+  CollectiveChecks collectives_;
   std::optional<Tensor> instead_;
 };
 

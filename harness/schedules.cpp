@@ -293,7 +293,8 @@ std::uint64_t schedules_bytes(const ModelConfig& config) {
 }
 
 ScheduleResults compare_schedules(const ref::Reference& reference, const ErrorModel& errors, backends::Session& session,
-                                  std::uint64_t seed, const FaultReport& fault, std::optional<std::uint64_t> room) {
+                                  std::uint64_t seed, const FaultReport& fault, std::optional<std::uint64_t> room,
+                                  backends::Session* in_one_piece) {
   const ModelConfig& config = reference.config();
   const Plan plan = make_schedules(config, seed);
   ScheduleResults out;
@@ -315,7 +316,7 @@ ScheduleResults compare_schedules(const ref::Reference& reference, const ErrorMo
                            d.ratio <= 1.0});
     }
   }
-  out.invariances.push_back(invariance("run to run", all.again, false));
+  out.invariances.push_back(invariance("run to run", all.again, in_one_piece != nullptr));
   out.invariances.push_back(invariance("batch", all.pairs[1], false));
   const Run bare = run(0, {});
   Difference with_taps;
@@ -325,6 +326,12 @@ ScheduleResults compare_schedules(const ref::Reference& reference, const ErrorMo
   }
   // Where two runs of the same differ anyway, nothing follows from these two.
   out.invariances.push_back(invariance("taps on = off", with_taps, out.invariances.front().holds));
+  if (in_one_piece != nullptr) {
+    const Run split = run(0, taps), whole = run_story(plan.front(), config, *in_one_piece, taps, fault);
+    Difference apart;
+    add_difference(split, whole, taps, limit, apart);
+    out.invariances.push_back(invariance("split = in one piece", apart, false));
+  }
   for (Invariance& i : out.invariances) i.call = plan[i.property == "batch" ? 1 : 0].calls.front().label;
   return out;
 }

@@ -9,7 +9,7 @@ namespace mlbench::harness {
 
 struct ScheduleResults {
   std::vector<ScheduleComparison> pairs;
-  std::vector<Invariance> invariances;  // run to run, batch, taps on = off
+  std::vector<Invariance> invariances;  // run to run, batch, taps on = off; split = in one piece
 };
 
 // One sequence in many ways: stories whose calls hold its tokens in order, as sequence kOwnSequence. Where results
@@ -22,9 +22,11 @@ inline constexpr SeqId kOwnSequence = 5;
 
 // Two schedules of an honest backend both lie within the noise floor of the exact values, so they differ by at most
 // twice its limit in each row of each tap. `room`: bytes of rows that may be held at once; by default little beside the
-// weights.
+// weights. `in_one_piece`: of a split model, the session of the whole; then the same run twice has to give the same
+// bits, and how far the two sessions differ is reported.
 [[nodiscard]] ScheduleResults compare_schedules(const ref::Reference& reference, const ErrorModel& errors,
                                                 backends::Session& session, std::uint64_t seed,
-                                                const FaultReport& fault, std::optional<std::uint64_t> room = {});
+                                                const FaultReport& fault, std::optional<std::uint64_t> room = {},
+                                                backends::Session* in_one_piece = nullptr);
 
 }  // namespace mlbench::harness

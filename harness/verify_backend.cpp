@@ -23,6 +23,14 @@ namespace {
 
 using backends::Arithmetic;
 
+bool is_split(const backends::RunConfig& run) { return run.tensor_parallel * run.pipeline_parallel > 1; }
+
+backends::RunConfig in_one_piece(backends::RunConfig run) {
+  run.tensor_parallel = run.pipeline_parallel = 1;
+  run.micro_batches = 0;
+  return run;
+}
+
 // Why the backend cannot be asked for single parts; nothing where it can.
 std::string why_not_isolated(const backends::Session& session) {
   if (const backends::Support support = session.isolates_layers(); !support) return support.reason;
@@ -118,7 +126,7 @@ class Verification {
       }
       if (options_.chained && one->inputs != Inputs::exact) chained(*one, plan, reference, errors, *session);
     }
-    if (users_own && options_.schedules && options_.chained) compare_all(reference, errors, *session);
+    if (users_own && options_.schedules && options_.chained) compare_all(rounded, reference, errors, *session);
   }
 
   // What can only be said of everything together.
@@ -145,8 +153,12 @@ class Verification {
     if (distance) out_.distances = distance->distances();
   }
 
-  void compare_all(const ref::Reference& reference, const ErrorModel& errors, backends::Session& session) {
-    ScheduleResults results = compare_schedules(reference, errors, session, options_.seed, fault_);
+  void compare_all(const Model& rounded, const ref::Reference& reference, const ErrorModel& errors,
+                   backends::Session& session) {
+    const std::unique_ptr<backends::Session> whole =
+        is_split(options_.run) ? backend_.load(rounded, in_one_piece(options_.run)) : nullptr;
+    ScheduleResults results =
+        compare_schedules(reference, errors, session, options_.seed, fault_, std::nullopt, whole.get());
     out_.schedules = std::move(results.pairs);
     out_.invariances = std::move(results.invariances);
   }
@@ -241,7 +253,12 @@ std::uint64_t memory_estimate(const ModelConfig& config, DType stored, const bac
                            bytes(4 * std::min(rows * replicas * config.vocab_size, kLogitsTogether), sizeof(double)) +
                            bytes(4 * rows * config.vocab_size, sizeof(double)));
   }
-  if (options.schedules && options.chained) most += schedules_bytes(config);
+  if (options.schedules && options.chained) {
+    most += schedules_bytes(config);
+    if (is_split(options.run))
+      most +=
+          backend.memory(config, in_one_piece(options.run), plan.empty() ? KvLimits{} : plan.front().limits).total();
+  }
   const std::uint64_t weights = bytes(parameter_count(config), size_bytes(stored));
   const bool copied = !is_exact(stored, options.run.dtype);
   return most + weights + (copied ? bytes(parameter_count(config), size_bytes(options.run.dtype)) : 0);

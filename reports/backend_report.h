@@ -27,4 +27,7 @@ namespace mlbench::reports {
 // "isolated batch_decode (batch/2 batch_decode), sequence 0, ...": where a check strays and by how much.
 [[nodiscard]] std::string describe_failure(const TapCheck& check);
 
+// "tp 2, pp 2 (2 micro-batches) on 4 ranks of node1, node2"; of a model in one piece, and in this process, nothing.
+[[nodiscard]] std::string split_text(const SplitDescription& split);
+
 }  // namespace mlbench::reports

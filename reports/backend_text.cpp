@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "core/error.h"
 #include "reports/backend_report.h"
@@ -55,9 +56,10 @@ std::string heading(const BackendVerification& r) {
   for (const auto& [what, type] : r.arithmetic) {
     fmt::format_to(std::back_inserter(arithmetic), "{}{} {}", arithmetic.empty() ? "" : ", ", what, type);
   }
-  return fmt::format("{} ({}) on {} ({}), dtype {}\n{}{}\n", one_line(r.model), one_line(r.architecture),
-                     one_line(r.backend), one_line(r.version), one_line(r.dtype), one_line(arithmetic),
-                     arithmetic.empty() ? "" : "\n");
+  const std::string split = split_text(r.split);
+  return fmt::format("{} ({}) on {} ({}), dtype {}{}{}\n{}{}\n", one_line(r.model), one_line(r.architecture),
+                     one_line(r.backend), one_line(r.version), one_line(r.dtype), split.empty() ? "" : ", ",
+                     one_line(split), one_line(arithmetic), arithmetic.empty() ? "" : "\n");
 }
 
 // "single/0, layer 3". A label is "story/number method"; the table has room for the first.
@@ -176,6 +178,18 @@ std::string describe(const Cause& cause) {
 }
 
 }  // namespace
+
+std::string split_text(const SplitDescription& split) {
+  if (split.hosts.empty()) return "";
+  std::vector<std::string> hosts = split.hosts;
+  std::ranges::sort(hosts);
+  const auto [first, last] = std::ranges::unique(hosts);
+  hosts.erase(first, last);
+  const std::string pieces =
+      split.pipeline_parallel > 1 ? fmt::format(" ({} micro-batches)", split.micro_batches) : std::string();
+  return fmt::format("tp {}, pp {}{} on {} rank{} of {}", split.tensor_parallel, split.pipeline_parallel, pieces,
+                     split.hosts.size(), split.hosts.size() == 1 ? "" : "s", fmt::join(hosts, ", "));
+}
 
 std::string describe_failure(const TapCheck& check) {
   const Mismatch at = check.worst.value_or(Mismatch{});

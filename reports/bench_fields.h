@@ -47,6 +47,8 @@ class Fields {
   std::vector<double> moments(const std::string& name);                      // seconds from 0 on
   std::vector<std::vector<double>> lists_of_times(const std::string& name);  // a clock that is coarse gives zeros
 
+  // May be there, whatever it is.
+  void pass_over(const std::string& name) { asked_.insert(name); }
   // Refuses what was not asked for.
   void expect_no_more() const;
 

@@ -13,6 +13,7 @@ namespace mlbench::reports {
 inline constexpr const char* kRunFormat = "mlbench-bench";
 inline constexpr const char* kComparisonFormat = "mlbench-comparison";
 inline constexpr const char* kProbeFormat = "mlbench-probe";
+inline constexpr const char* kPredictionFormat = "mlbench-prediction";
 inline constexpr int kBenchVersion = 1;
 
 [[nodiscard]] BenchRun run_from_json(const nlohmann::json& document, const std::string& where);

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/json.h"
 #include "reports/bench_fields.h"
 #include "reports/bench_formats.h"
 #include "reports/bench_report.h"
@@ -37,6 +38,23 @@ ordered_json list_of(const Values& values, const Function& json_of) {
   return out;
 }
 
+ordered_json ranks_json(const RankTimes& r) {
+  return {{"rank", r.rank},
+          {"host", r.host},
+          {"pinned", r.pinned},
+          {"compute_seconds", figure_json(r.compute_seconds)},
+          {"communication_seconds", figure_json(r.communication_seconds)},
+          {"waiting_seconds", figure_json(r.waiting_seconds)},
+          {"reduced_bytes", r.reduced_bytes},
+          {"sent_bytes", r.sent_bytes},
+          {"peak_memory_bytes", r.peak_memory_bytes}};
+}
+
+ordered_json or_null(const std::optional<Scaling>& s) {
+  if (!s) return nullptr;
+  return {{"speedup", figure_json(s->speedup)}, {"efficiency", or_null(s->efficiency)}};
+}
+
 ordered_json row_json(const BenchRow& r) {
   return {{"point", to_json(r.point)},
           {"method", r.method},
@@ -64,6 +82,8 @@ ordered_json row_json(const BenchRow& r) {
           {"mbu", or_null(r.mbu)},
           {"joules_per_token", or_null(r.joules_per_token)},
           {"peak_memory_bytes", r.peak_memory_bytes},
+          {"ranks", list_of(r.ranks, ranks_json)},
+          {"scaling", or_null(r.scaling)},
           {"unsupported", or_null(r.unsupported)},
           {"error", or_null(r.error)}};
 }
@@ -149,6 +169,32 @@ void expect_consistent(const Fields& fields, const BenchRow& row) {
     throw format_error(fields.place("steps"), "must be as many as samples, or none");
 }
 
+RankTimes ranks_of(Fields& fields) {
+  RankTimes r;
+  r.rank = fields.count("rank");
+  r.host = fields.text("host");
+  r.pinned = fields.flag("pinned");
+  r.compute_seconds = fields.figure("compute_seconds");
+  r.communication_seconds = fields.figure("communication_seconds");
+  r.waiting_seconds = fields.figure("waiting_seconds");
+  r.reduced_bytes = fields.whole("reduced_bytes");
+  r.sent_bytes = fields.whole("sent_bytes");
+  r.peak_memory_bytes = fields.whole("peak_memory_bytes");
+  fields.expect_no_more();
+  return r;
+}
+
+std::optional<Scaling> scaling_of(Fields& fields) {
+  if (!fields.has("scaling")) {
+    fields.pass_over("scaling");
+    return std::nullopt;
+  }
+  Fields parts = fields.object("scaling");
+  Scaling out{parts.figure("speedup"), figure_or_null(parts, "efficiency")};
+  parts.expect_no_more();
+  return out;
+}
+
 BenchRow row_of(Fields fields) {
   BenchRow r;
   r.point = point_of(fields.object("point"));
@@ -177,6 +223,11 @@ BenchRow row_of(Fields fields) {
   r.mbu = figure_or_null(fields, "mbu");
   r.joules_per_token = figure_or_null(fields, "joules_per_token");
   r.peak_memory_bytes = fields.whole("peak_memory_bytes");
+  // Runs from before models could be split have neither.
+  if (fields.has("ranks")) {
+    for (Fields& rank : fields.objects("ranks")) r.ranks.push_back(ranks_of(rank));
+  }
+  r.scaling = scaling_of(fields);
   r.unsupported = text_or_null(fields, "unsupported");
   r.error = text_or_null(fields, "error");
   fields.expect_no_more();
@@ -207,10 +258,8 @@ Environment environment_of(Fields fields) {
   return out;
 }
 
-void expect_this_format(Fields& fields) {
-  if (const std::string format = fields.text("format"); format != kRunFormat) {
-    throw fields.fault("format", fmt::format("{}, a run of mlbench bench", kRunFormat));
-  }
+void expect_format(Fields& fields, const char* format, const char* made_by) {
+  if (fields.text("format") != format) throw fields.fault("format", fmt::format("{}, {}", format, made_by));
   if (fields.whole("version") != kBenchVersion) {
     throw fields.fault("version", fmt::format("{}, the one that this mlbench reads", kBenchVersion));
   }
@@ -274,7 +323,7 @@ ordered_json to_json(std::span<const ProbeResult> probes) {
 
 BenchRun run_from_json(const json& document, const std::string& where) {
   Fields fields(document, where, "");
-  expect_this_format(fields);
+  expect_format(fields, kRunFormat, "a run of mlbench bench");
   BenchRun run;
   run.started = fields.text("started");
   run.command = fields.text("command_line");
@@ -291,6 +340,17 @@ BenchRun run_from_json(const json& document, const std::string& where) {
   for (Fields& row : fields.objects("rows")) run.rows.push_back(row_of(std::move(row)));
   fields.expect_no_more();
   return run;
+}
+
+std::vector<ProbeResult> read_probes(const std::string& text, const std::string& path) {
+  const std::string where = one_line(path);
+  const json document = parse_json(text, where, "bench.format", "bench.format");
+  Fields fields(document, where, "");
+  expect_format(fields, kProbeFormat, "a result of mlbench probe");
+  std::vector<ProbeResult> out;
+  for (Fields& probe : fields.objects("probes")) out.push_back(probe_of(std::move(probe)));
+  fields.expect_no_more();
+  return out;
 }
 
 }  // namespace mlbench::reports

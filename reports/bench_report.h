@@ -3,6 +3,7 @@
 
 #include <span>
 #include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -30,6 +31,9 @@ namespace mlbench::reports {
 // unchecked. Throws bench.format (a request error) that names `where` and what is wrong.
 [[nodiscard]] BenchRun read_bench_run(const std::string& text, const std::string& where);
 
+// What mlbench probe --json wrote. Throws bench.format.
+[[nodiscard]] std::vector<ProbeResult> read_probes(const std::string& text, const std::string& where);
+
 // What others read. Rows without samples are left out, except in Markdown and JUnit. A row whose check failed, or whose
 // times are implausible, is no record: it is marked as an error, or left out where the format has no place for one.
 [[nodiscard]] std::string to_google_benchmark(const BenchRun& run);
@@ -42,5 +46,9 @@ namespace mlbench::reports {
 [[nodiscard]] std::string to_markdown(const BenchComparison& comparison);
 [[nodiscard]] std::string to_junit(const BenchRun& run);
 [[nodiscard]] std::string to_junit(const BenchComparison& comparison);
+
+// What the ranks of split rows did in their last repetition, in the trace event format that Chrome and Perfetto read: a
+// process for each row, a thread for each rank, times in microseconds from the row's first event on.
+[[nodiscard]] std::string to_chrome_trace(const BenchRun& run);
 
 }  // namespace mlbench::reports

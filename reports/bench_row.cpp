@@ -64,7 +64,17 @@ std::string ended(const BenchRow& row) {
   return row.stop == BenchStop::max_time ? "max time" : std::string(name(row.stop));
 }
 
-const std::array<FigureColumn, 12> kFigures = {{
+// Of all ranks' time together.
+std::string share_of_ranks(const BenchRow& row, double RankTimes::*part) {
+  double some = 0.0, all = 0.0;
+  for (const RankTimes& rank : row.ranks) {
+    some += rank.*part;
+    all += rank.compute_seconds + rank.communication_seconds + rank.waiting_seconds;
+  }
+  return all > 0.0 ? percent(some / all) : "-";
+}
+
+const std::array<FigureColumn, 16> kFigures = {{
     {{"tokens/s", kRight},
      [](const BenchRow& r) { return r.tokens_per_second ? figure(r.tokens_per_second->value) : "-"; }},
     {{"\xc2\xb1", kRight},
@@ -78,6 +88,12 @@ const std::array<FigureColumn, 12> kFigures = {{
     {{"J/token", kRight}, [](const BenchRow& r) { return cell_of(r.joules_per_token, figure); }},
     {{"memory", kRight},
      [](const BenchRow& r) { return r.peak_memory_bytes == 0 ? "-" : mebibytes(r.peak_memory_bytes); }},
+    {{"speedup", kRight},
+     [](const BenchRow& r) { return r.scaling ? fmt::format("{:.2f}", r.scaling->speedup) : "-"; }},
+    {{"efficiency", kRight},
+     [](const BenchRow& r) { return r.scaling ? cell_of(r.scaling->efficiency, percent) : "-"; }},
+    {{"exchange", kRight}, [](const BenchRow& r) { return share_of_ranks(r, &RankTimes::communication_seconds); }},
+    {{"waiting", kRight}, [](const BenchRow& r) { return share_of_ranks(r, &RankTimes::waiting_seconds); }},
     {{"samples", kRight}, [](const BenchRow& r) { return r.samples.empty() ? "-" : fmt::to_string(r.samples.size()); }},
     {{"ended by", kLeft}, ended},
 }};

@@ -100,6 +100,33 @@ std::string probes(const BenchRun& run) {
   return run.probes.empty() ? "" : "what the device reaches, for MFU and MBU\n" + probe_table(run.probes) + "\n";
 }
 
+// What each rank of each split row did.
+std::string ranks_table(const BenchRun& run, const Axes& axes) {
+  std::vector<Table::Column> columns = axes.columns();
+  columns.push_back({"method", Align::left});
+  for (const char* title : {"rank", "compute", "exchange", "waiting", "sent", "memory"})
+    columns.push_back({title, Align::right});
+  columns.push_back({"host", Align::left});
+  Table table(columns);
+  bool any = false;
+  for (const BenchRow& row : run.rows) {
+    for (const RankTimes& r : row.ranks) {
+      any = true;
+      std::vector<std::string> cells;
+      for (const std::string& cell : axes.cells(row.point)) cells.push_back(one_line(cell));
+      const double all = r.compute_seconds + r.communication_seconds + r.waiting_seconds;
+      const auto share = [&](double part) { return all > 0.0 ? percent(part / all) : std::string("-"); };
+      for (std::string cell : {std::string(one_line(row.method)), fmt::to_string(r.rank), share(r.compute_seconds),
+                               share(r.communication_seconds), share(r.waiting_seconds),
+                               scaled(static_cast<double>(r.sent_bytes + r.reduced_bytes), "B"),
+                               mebibytes(r.peak_memory_bytes), one_line(r.host) + (r.pinned ? "" : ", not pinned")})
+        cells.push_back(std::move(cell));
+      table.add(std::move(cells));
+    }
+  }
+  return any ? "where each rank's time went\n" + table.text() + "\n" : "";
+}
+
 std::string ending(const BenchRun& run, bool color) {
   std::string out;
   if (!run.checked) out += coloured("UNCHECKED", kYellow, color) + ": no output was compared with the reference's\n";
@@ -150,7 +177,8 @@ std::string to_text(const BenchRun& run, bool color) {
   if (!out.empty()) out += "\n";
   out += settings(run);
   if (!out.empty()) out += "\n";
-  out += rows_table(run, axes, color) + probes(run) + lines("warning", run.environment.warnings, kYellow, color);
+  out += rows_table(run, axes, color) + ranks_table(run, axes) + probes(run) +
+         lines("warning", run.environment.warnings, kYellow, color);
   return out + ending(run, color) + counts_text(run) + "\n";
 }
 

@@ -29,6 +29,7 @@ std::string head(const BackendVerification& r, std::size_t index) {
   add("", r.architecture);
   add("", r.version);
   add("device", r.device);
+  add("", split_text(r.split));
   for (const auto& [what, type] : r.arithmetic) add(html_text(what), type);
   add("seed", fmt::format("{}", r.seed));
   add("golden", r.golden);

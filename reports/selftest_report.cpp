@@ -42,6 +42,14 @@ std::string scores(const SelftestResults& results, bool color) {
   return table.text();
 }
 
+// How many from `first` on are the same mistake, rightly placed in one configuration after the other: a line for all.
+std::size_t alike(const std::vector<MistakeResult>& mistakes, std::size_t first) {
+  std::size_t count = 1;
+  const auto same = [&](const MistakeResult& m) { return m.placed && m.name == mistakes[first].name; };
+  while (same(mistakes[first]) && first + count < mistakes.size() && same(mistakes[first + count])) ++count;
+  return count;
+}
+
 std::string mistakes(const SelftestResults& results, bool color) {
   Table table({{"mistake", Align::left},
                {"type", Align::left},
@@ -52,9 +60,11 @@ std::string mistakes(const SelftestResults& results, bool color) {
                {"error/limit", Align::right},
                {"", Align::left}});
   for (const SelftestOfType& type : results.types) {
-    for (const MistakeResult& m : type.mistakes) {
-      const std::string word(outcome(m));
-      table.add({m.name, type.dtype, m.scene, m.verdict, m.where.empty() ? "-" : m.where, m.call, number(m.ratio),
+    for (std::size_t i = 0, count = 0; i < type.mistakes.size(); i += count) {
+      const MistakeResult& m = type.mistakes[i];
+      count = alike(type.mistakes, i);
+      const std::string word(outcome(m)), scene = count > 1 ? fmt::format("{} + {} more", m.scene, count - 1) : m.scene;
+      table.add({m.name, type.dtype, scene, m.verdict, m.where.empty() ? "-" : m.where, m.call, number(m.ratio),
                  m.placed ? word : coloured(word, m.found ? 33 : 31, color)});
     }
   }
@@ -75,16 +85,17 @@ std::string missed(const SelftestOfType& type) {
   std::string out;
   for (const MistakeResult& m : type.mistakes) {
     if (m.found) continue;
-    out += fmt::format("{}: {}, {}: {}; largest error/limit {}\n", outcome(m), m.name, type.dtype, m.what,
+    const std::string where = m.certain ? ", " + m.scene : "";  // one of several that it is planted in
+    out += fmt::format("{}: {}, {}{}: {}; largest error/limit {}\n", outcome(m), m.name, type.dtype, where, m.what,
                        number(m.ratio));
   }
   return out;
 }
 
 ordered_json to_json(const MistakeResult& m) {
-  return {{"name", m.name},         {"what", m.what},          {"scene", m.scene},   {"verdict", m.verdict},
-          {"executed", m.executed}, {"found", m.found},        {"placed", m.placed}, {"where", m.where},
-          {"call", m.call},         {"ratio", finite(m.ratio)}};
+  return {{"name", m.name},         {"what", m.what},           {"scene", m.scene},    {"verdict", m.verdict},
+          {"executed", m.executed}, {"found", m.found},         {"placed", m.placed},  {"where", m.where},
+          {"call", m.call},         {"ratio", finite(m.ratio)}, {"certain", m.certain}};
 }
 
 ordered_json to_json(const SelftestOfType& type) {

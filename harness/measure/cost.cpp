@@ -20,43 +20,6 @@ double elements(const TensorSpec& spec) {
   return product;
 }
 
-// Numbers in the tensors of one layer.
-struct LayerSizes {
-  double all = 0.0;
-  double matrices = 0.0;     // that rows are multiplied with
-  double keys_values = 0.0;  // of these, what makes keys and values
-};
-
-LayerSizes layer_sizes(const ModelConfig& config) {
-  LayerSizes sizes;
-  for (const TensorSpec& spec : layer_tensors(config, 0)) {
-    sizes.all += elements(spec);
-    if (!spec.bias && spec.role != TensorRole::norm) sizes.matrices += elements(spec);
-  }
-  sizes.keys_values = 2.0 * wide(config.kv_width()) * wide(config.hidden_size);
-  return sizes;
-}
-
-double output_layer(const ModelConfig& config) { return wide(config.vocab_size) * wide(config.hidden_size); }
-
-// Of every tensor outside the layers, the numbers that the call reads.
-double globals_read(const ModelConfig& config, const CallShape& call) {
-  const bool logits = call.logit_rows > 0;
-  const bool whole_embedding = config.tie_word_embeddings && logits;  // it is the output layer
-  double sum = whole_embedding ? output_layer(config) : 0.0;
-  for (const TensorSpec& spec : global_tensors(config)) {
-    switch (spec.role) {
-      case TensorRole::token_embedding:
-        if (!whole_embedding) sum += wide(std::min(call.batch * call.rows, spec.shape[0])) * wide(spec.shape[1]);
-        break;
-      case TensorRole::position_embedding: sum += wide(call.rows) * wide(spec.shape[1]); break;
-      case TensorRole::lm_head: sum += logits ? elements(spec) : 0.0; break;
-      default: sum += elements(spec);
-    }
-  }
-  return sum;
-}
-
 void check(const CallShape& call) {
   if (call.batch >= 1 && call.rows >= 1 && call.before >= 0 && call.logit_rows >= 0 &&
       call.logit_rows <= call.batch * call.rows)
@@ -86,39 +49,81 @@ CallCost& CallCost::operator+=(const CallCost& other) {
   return *this;
 }
 
-CallCost cost_of(const ModelConfig& config, DType stored, const CallShape& call) {
+PartCost::Layer PartCost::layer_of(const ModelConfig& config) {
+  Layer sizes;
+  for (const TensorSpec& spec : layer_tensors(config, 0)) {
+    sizes.all += elements(spec);
+    if (!spec.bias && spec.role != TensorRole::norm) sizes.matrices += elements(spec);
+  }
+  sizes.keys_values = 2.0 * wide(config.kv_width()) * wide(config.hidden_size);
+  return sizes;
+}
+
+PartCost::PartCost(const ModelConfig& config, DType stored, const Split& split, Index stage)
+    : first_(stage == 0),
+      last_(stage == split.pipeline_parallel - 1),
+      tied_(config.tie_word_embeddings),
+      size_(static_cast<double>(size_bytes(stored))),
+      vocab_(config.vocab_size),
+      width_(config.hidden_size) {
+  const ModelConfig part = config_of_part(config, split, stage);
+  layer_ = layer_of(part);
+  layers_ = wide(part.num_layers);
+  pair_ = 2.0 * wide(part.q_width());  // d for the score and d for the value, in each head
+  entry_ = wide(kv_values_per_token(part));
+  for (const TensorSpec& spec : global_tensors(part)) {
+    if (spec.role == TensorRole::position_embedding) position_ = wide(spec.shape[1]);
+    if (spec.role == TensorRole::norm) norm_ += elements(spec);
+    if (spec.role == TensorRole::lm_head) head_ += elements(spec);
+  }
+}
+
+// Of every tensor outside the layers, the numbers that the call reads.
+double PartCost::globals_read(const CallShape& call) const {
+  const bool logits = call.logit_rows > 0;
+  const bool whole_embedding = last_ && tied_ && logits;  // it is the output layer
+  const double embedded = wide(std::min(call.batch * call.rows, vocab_)) * wide(width_);
+  double sum = whole_embedding ? wide(vocab_) * wide(width_) : first_ ? embedded : 0.0;
+  if (first_) sum += wide(call.rows) * position_;
+  if (last_) sum += norm_ + (logits ? head_ : 0.0);
+  return sum;
+}
+
+CallCost PartCost::of(const CallShape& call) const {
   check(call);
-  const LayerSizes layer = layer_sizes(config);
   const double rows = wide(call.batch) * wide(call.rows);
-  const double layers = wide(config.num_layers);
-  // Row i sees what was there before, and rows 0 to i. A pair of a query and a key costs d for the score and d for the
-  // value, in each head.
+  // Row i sees what was there before, and rows 0 to i.
   const double pairs = rows * (wide(call.before) + (wide(call.rows) + 1.0) / 2.0);
-  const double pair = 2.0 * wide(config.q_width());
-  const double logits = wide(call.logit_rows) * output_layer(config);
+  const double layer = rows * layer_.matrices + pairs * pair_;
+  const double asked = last_ ? wide(call.logit_rows) : 0.0;
+  const double logits = asked * wide(vocab_) * wide(width_);
 
   CallCost cost;
-  const double stack = layers * (rows * layer.matrices + pairs * pair);
-  cost.flops = kMultiplyAdd * (stack + logits);
+  cost.flops = kMultiplyAdd * (layers_ * layer + logits);
   // Which rows get logits is not known: each sees at least itself and what was there before.
-  const double last = call.logit_rows == 0
-                          ? rows * layer.matrices + pairs * pair
-                          : rows * layer.keys_values + wide(call.logit_rows) * (layer.matrices - layer.keys_values +
-                                                                                (wide(call.before) + 1.0) * pair);
-  cost.least_flops = kMultiplyAdd * (stack / layers * (layers - 1.0) + last + logits);
-
-  const auto size = static_cast<double>(size_bytes(stored));
-  const double entry = wide(kv_values_per_token(config)) * size;
-  cost.weight_bytes = (layers * layer.all + globals_read(config, call)) * size;
-  cost.cache_read_bytes = wide(call.batch) * wide(call.before) * entry;
-  cost.cache_written_bytes = rows * entry;
+  const double last = asked == 0.0 ? layer
+                                   : rows * layer_.keys_values + asked * (layer_.matrices - layer_.keys_values +
+                                                                          (wide(call.before) + 1.0) * pair_);
+  cost.least_flops = kMultiplyAdd * ((layers_ - 1.0) * layer + last + logits);
+  cost.weight_bytes = (layers_ * layer_.all + globals_read(call)) * size_;
+  cost.cache_read_bytes = wide(call.batch) * wide(call.before) * entry_ * size_;
+  cost.cache_written_bytes = rows * entry_ * size_;
   return cost;
+}
+
+CallCost cost_of(const ModelConfig& config, DType stored, const CallShape& call) {
+  return PartCost(config, stored, {}, 0).of(call);
 }
 
 double floor_seconds(const CallCost& cost, const ProbeResult& probe, std::uint64_t cache_size_bytes) {
   const auto kept = static_cast<double>(cache_size_bytes);
   return std::max(seconds_at(cost.least_flops, probe.flops_per_second),
                   seconds_at(cost.weight_bytes + cost.cache_read_bytes - kept, probe.read_bytes_per_second));
+}
+
+double roofline_seconds(const CallCost& cost, const ProbeResult& rates) {
+  const auto seconds = [](double work, double rate) { return rate > 0.0 ? work / rate : 0.0; };
+  return std::max(seconds(cost.flops, rates.flops_per_second), seconds(cost.bytes(), rates.read_bytes_per_second));
 }
 
 std::optional<double> flops_share(const CallCost& cost, const ProbeResult& probe, double seconds) {

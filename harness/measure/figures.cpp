@@ -69,4 +69,33 @@ void complete(BenchRow& row, const ModelConfig& config, const ProbeResult* rates
                                shortest, row.floor_seconds);
 }
 
+namespace {
+
+Index ranks_of(const BenchPoint& point) { return point.tensor_parallel * point.pipeline_parallel; }
+
+// `threads`: of the row in one piece, or nothing where any number will do.
+const BenchRow* in_one_piece(std::span<const BenchRow> rows, const BenchRow& split, bool same_threads) {
+  for (const BenchRow& row : rows) {
+    BenchPoint point = split.point;
+    point.tensor_parallel = point.pipeline_parallel = 1;
+    if (!same_threads) point.threads = row.point.threads;
+    if (row.point == point && row.method == split.method && row.tokens_per_second) return &row;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+void add_scaling(std::span<BenchRow> rows) {
+  for (BenchRow& row : rows) {
+    if (ranks_of(row.point) == 1 || !row.tokens_per_second) continue;
+    const BenchRow* const equal = in_one_piece(rows, row, true);
+    const BenchRow* const base = equal != nullptr ? equal : in_one_piece(rows, row, false);
+    if (base == nullptr) continue;
+    Scaling scaling{row.tokens_per_second->value / base->tokens_per_second->value, std::nullopt};
+    if (equal != nullptr) scaling.efficiency = scaling.speedup / static_cast<double>(ranks_of(row.point));
+    row.scaling = scaling;
+  }
+}
+
 }  // namespace mlbench::measure

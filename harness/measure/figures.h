@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "core/bench_results.h"
 #include "models/config.h"
@@ -13,5 +14,9 @@ namespace mlbench::measure {
 // implausible.
 void complete(BenchRow& row, const ModelConfig& config, const ProbeResult* rates, std::uint64_t caches_bytes,
               double confidence);
+
+// Of every row of a split model, what splitting came to beside the row of the run that differs in nothing but the
+// split.
+void add_scaling(std::span<BenchRow> rows);
 
 }  // namespace mlbench::measure

@@ -140,8 +140,29 @@ class Course {
     row.started.push_back(started);
     if (row.decode) row.steps.push_back(time.steps);
     series.stopping.add(time.seconds);
+    add_ranks(row, time);
     if (!time.joules) series.joules.reset();
     if (series.joules) *series.joules += *time.joules;
+  }
+
+  static void add_ranks(BenchRow& row, const TimedMethod& time) {
+    row.ranks.resize(time.workers.size());
+    for (std::size_t i = 0; i < row.ranks.size(); ++i) {
+      const parallel::WorkerTimes& from = time.workers[i];
+      RankTimes& to = row.ranks[i];
+      const double communication = from.all_reduce + from.send;
+      const double compute = from.busy - communication - from.receive;
+      to.rank = static_cast<Index>(i);
+      to.compute_seconds += compute;
+      to.communication_seconds += communication;
+      to.waiting_seconds += time.seconds - compute - communication;
+      to.reduced_bytes += from.reduced_bytes;
+      to.sent_bytes += from.sent_bytes;
+      to.peak_memory_bytes = from.peak_memory_bytes;
+      to.events.clear();
+      for (const parallel::WorkerEvent& event : from.events)
+        to.events.push_back({std::string(name(event.activity)), event.begin, event.end});
+    }
   }
 
   void fail(const Error& error) {

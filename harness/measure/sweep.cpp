@@ -160,6 +160,11 @@ std::vector<BenchPoint> points_of(const Axes& axes, const BenchPoint& fixed, int
   spread(points, or_default(axes.threads, threads), &BenchPoint::threads);
   spread(points, or_default<Index>(axes.tensor_parallel, 1), &BenchPoint::tensor_parallel);
   spread(points, or_default<Index>(axes.pipeline_parallel, 1), &BenchPoint::pipeline_parallel);
+  // Of the machine's threads, each rank has its share.
+  for (BenchPoint& point : points) {
+    const auto ranks = static_cast<int>(std::min<Index>(point.tensor_parallel * point.pipeline_parallel, threads));
+    if (axes.threads.empty()) point.threads = std::max(1, threads / std::max(1, ranks));
+  }
   spread(points, or_default<Index>(axes.page_size, 16), &BenchPoint::page_size);
   spread(points, or_default<Index>(axes.depth, 0), &BenchPoint::depth);
   spread(points, or_default<Index>(axes.batch, 1), &BenchPoint::batch);

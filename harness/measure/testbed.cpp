@@ -215,15 +215,22 @@ TimedMethod Testbed::decode_once(std::size_t method, std::vector<KeptOutput>& ou
   return timed;
 }
 
+std::vector<parallel::WorkerTimes> Testbed::worker_times(bool with_events) {
+  auto* const measured = dynamic_cast<parallel::MeasuredWorkers*>(&session_);
+  return measured == nullptr ? std::vector<parallel::WorkerTimes>() : measured->take_times(with_events);
+}
+
 std::vector<TimedMethod> Testbed::repeat() {
   std::vector<TimedMethod> times;
   std::vector<KeptOutput> outputs;
   const auto prompts = static_cast<std::size_t>(std::ranges::count_if(methods_, [](Method m) { return !decodes(m); }));
   for (std::size_t m = 0; m < methods_.size(); ++m) {
+    (void)worker_times(false);
     const std::optional<double> before = joules();
     times.push_back(m < prompts ? prompt_once(m, outputs) : decode_once(m, outputs));
     const std::optional<double> after = joules();
     if (before && after) times.back().joules = *after - *before;
+    times.back().workers = worker_times(true);
     if (m >= prompts) popn(point_.gen);
     if (m + 1 < prompts) popn(point_.prompt);
   }

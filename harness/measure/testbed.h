@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "backends/backend.h"
+#include "backends/parallel/worker_times.h"
 #include "core/bench_results.h"
 #include "core/tensor_view.h"
 #include "harness/measure/energy.h"
@@ -23,6 +24,7 @@ struct TimedMethod {
   double seconds = 0.0;          // of all its calls: embedding, begin_forward to end_forward, synchronisation
   std::vector<double> steps;     // decode: of each call
   std::optional<double> joules;  // that the processors used meanwhile
+  std::vector<parallel::WorkerTimes> workers;  // of a split model, whose work was measured
 };
 
 // Rows of one call, kept to be checked: of sequence s, the token at position `positions[s]`.
@@ -74,6 +76,7 @@ class Testbed {
   [[nodiscard]] double run(backends::Method method, Index from, Index count, const TensorView& out);
   [[nodiscard]] bool keeps(Index step) const;
   [[nodiscard]] HostTensor result_rows(backends::Method method, const HostTensor& out) const;
+  [[nodiscard]] std::vector<parallel::WorkerTimes> worker_times(bool with_events);
   [[nodiscard]] std::optional<double> joules() { return energy_ ? energy_->joules() : std::nullopt; }
   TimedMethod prompt_once(std::size_t method, std::vector<KeptOutput>& outputs);
   TimedMethod decode_once(std::size_t method, std::vector<KeptOutput>& outputs);

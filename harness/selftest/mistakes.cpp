@@ -1,12 +1,7 @@
 #include "harness/selftest/mistakes.h"
 
-#include <algorithm>
-
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-
-#include "core/error.h"
-#include "core/near_names.h"
 
 namespace mlbench::selftest {
 namespace {
@@ -451,21 +446,6 @@ std::string places_of(const MistakeInfo& mistake) { return fmt::format("{}", fmt
 std::span<const MistakeInfo> mistakes() { return table(); }
 
 const MistakeInfo& info(Mistake mistake) { return table()[static_cast<std::size_t>(mistake)]; }
-
-std::vector<Mistake> mistakes_named(const std::vector<std::string>& names) {
-  std::vector<std::string> known;
-  for (const MistakeInfo& mistake : mistakes()) known.emplace_back(mistake.name);
-  for (const std::string& name : names) {
-    if (std::ranges::find(known, name) != known.end()) continue;
-    throw request_error("usage", fmt::format("no mistake is called {}{}", in_quotes(name),
-                                             near_names_hint(name, known, "mlbench selftest --list")));
-  }
-  std::vector<Mistake> out;
-  for (const MistakeInfo& mistake : mistakes()) {
-    if (names.empty() || std::ranges::find(names, mistake.name) != names.end()) out.push_back(mistake.mistake);
-  }
-  return out;
-}
 
 std::string list_of_mistakes() {
   std::string out = "| mistake | what is wrong | planted in | right places |\n| --- | --- | --- | --- |\n";

@@ -160,10 +160,6 @@ struct MistakeInfo {
 [[nodiscard]] std::span<const MistakeInfo> mistakes();
 [[nodiscard]] const MistakeInfo& info(Mistake mistake);
 
-// Those of these names, in the table's order; all for none. An unknown name is a usage error that lists near ones.
-// ones.
-[[nodiscard]] std::vector<Mistake> mistakes_named(const std::vector<std::string>& names);
-
 // The table as Markdown, for docs/selftest.md.
 [[nodiscard]] std::string list_of_mistakes();
 

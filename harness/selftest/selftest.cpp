@@ -1,11 +1,9 @@
 #include "harness/selftest/selftest.h"
 
-#include <algorithm>
-#include <cmath>
 #include <mutex>
 
-#include <fmt/format.h>
-
+#include "harness/selftest/judgement.h"
+#include "harness/selftest/parallel_selftest.h"
 #include "harness/selftest/subject.h"
 #include "harness/verify_backend.h"
 
@@ -28,97 +26,77 @@ BackendVerification verify(Scene scene, DType dtype, std::uint64_t seed, const P
   return harness::verify_backend(model, *backend, cases, options, alone);
 }
 
-// What failed, in the order in which a reader is told: the first tap, then findings, then comparisons of runs.
-struct Places {
-  std::vector<std::string> names;
-  std::string first;
-  std::string call;  // of the first, where it is a tap
-
-  void add(const std::string& name) {
-    if (names.empty()) first = name;
-    names.push_back(name);
-  }
-};
-
-Places places_of(const BackendVerification& result) {
-  Places out;
-  if (const TapCheck* tap = result.first_failure()) {
-    out.add(tap->tap);
-    out.names.push_back(tap->kind);
-    out.call = fmt::format("{} {}", mlbench::name(tap->mode), tap->call);
-  }
-  for (const Finding& fault : result.faults) out.add(fault.code);
-  for (const ScheduleComparison& pair : result.schedules) {
-    if (!pair.passed) out.add(pair.first_tap);
-  }
-  for (const Invariance& invariance : result.invariances) {
-    if (invariance.required && !invariance.holds) out.add(invariance.property);
-  }
-  for (const Finding& finding : result.untrusted) out.add(finding.code);
-  if (!result.error.empty()) out.add(result.error.substr(0, result.error.find(':')));
-  return out;
-}
-
-double largest_ratio(const BackendVerification& result) {
-  double largest = 0.0;
-  for (const TapCheck& check : result.checks) largest = check.ratio <= largest ? largest : check.ratio;
-  return largest;
-}
-
-// Loose limits and a reference that does not react are the run's own: they say nothing of who was verified.
-bool blamed(const BackendVerification& result) {
-  using Verdict = BackendVerification::Verdict;
-  const auto of_backend = [](const Finding& finding) { return finding.code == "untrusted.constant"; };
-  return result.verdict() == Verdict::failed || result.verdict() == Verdict::error ||
-         std::ranges::any_of(result.untrusted, of_backend);
-}
-
 // One verification of a selftest.
 struct Job {
-  std::size_t type = 0;                  // index into the results
-  const MistakeInfo* mistake = nullptr;  // null: honest
-  Scene scene = Scene::llama;
+  std::size_t type = 0;  // index into the results
+  bool honest = false;
   std::uint64_t seed = kSeed;
+  std::function<MistakeResult()> run;
 };
+
+// The names of honest runs stand nowhere.
+MistakeResult honest_result(std::string scene, const BackendVerification& result) {
+  return judged(Planting{"", "", std::move(scene), {}}, result, true);
+}
+
+void add_jobs(std::size_t type, const SelftestOptions& options, std::vector<Job>& jobs) {
+  const DType dtype = options.dtypes[type];
+  for (const Mistake mistake : options.mistakes) {
+    jobs.push_back({type, false, kSeed, [=] {
+                      bool executed = false;
+                      const BackendVerification result = verify_with(mistake, dtype, executed);
+                      return judged(info(mistake), result, executed);
+                    }});
+  }
+  for (Index i = 1; i <= options.seeds; ++i) {
+    const auto seed = static_cast<std::uint64_t>(i);
+    for (const SceneInfo& scene : scenes()) {
+      jobs.push_back({type, true, seed,
+                      [=] { return honest_result(std::string(scene.name), verify_honest(scene.scene, dtype, seed)); }});
+    }
+  }
+}
+
+// The same of what several workers do.
+void add_parallel_jobs(std::size_t type, const SelftestOptions& options, std::vector<Job>& jobs) {
+  if (!options.backend_of_parts) return;
+  const DType dtype = options.dtypes[type];
+  const auto& make = options.backend_of_parts;
+  for (const ParallelMistake mistake : options.parallel_mistakes) {
+    for (const ParallelScene& scene : scenes_of(mistake)) {
+      jobs.push_back({type, false, kSeed, [=] {
+                        const PlantedRun run = verify_with(mistake, scene, *make(), dtype, kSeed);
+                        return judged(info(mistake), scene, run.result, run.executed);
+                      }});
+    }
+  }
+  for (Index i = 1; i <= options.seeds; ++i) {
+    const auto seed = static_cast<std::uint64_t>(i);
+    for (const ParallelScene& scene : parallel_scenes()) {
+      jobs.push_back(
+          {type, true, seed, [=] { return honest_result(name(scene), verify_honest(scene, *make(), dtype, seed)); }});
+    }
+  }
+}
 
 std::vector<Job> jobs_of(const SelftestOptions& options) {
   std::vector<Job> jobs;
   for (std::size_t type = 0; type < options.dtypes.size(); ++type) {
-    for (const Mistake mistake : options.mistakes) jobs.push_back({type, &info(mistake), info(mistake).scene, kSeed});
-    for (Index seed = 1; seed <= options.seeds; ++seed) {
-      for (const SceneInfo& scene : scenes()) {
-        jobs.push_back({type, nullptr, scene.scene, static_cast<std::uint64_t>(seed)});
-      }
-    }
+    add_jobs(type, options, jobs);
+    add_parallel_jobs(type, options, jobs);
   }
   return jobs;
 }
 
-struct Done {
-  MistakeResult mistake;
-  BackendVerification::Verdict verdict = BackendVerification::Verdict::passed;
-};
-
-Done run_job(const Job& job, DType dtype) {
-  bool executed = true;
-  const BackendVerification result = job.mistake != nullptr ? verify_with(job.mistake->mistake, dtype, executed)
-                                                            : verify_honest(job.scene, dtype, job.seed);
-  const MistakeInfo none{};
-  Done out{judged(job.mistake != nullptr ? *job.mistake : none, result, executed), result.verdict()};
-  out.mistake.scene = name(job.scene);
-  return out;
-}
-
-void take(const Job& job, const Done& done, SelftestOfType& out) {
-  if (job.mistake != nullptr) {
-    out.mistakes.push_back(done.mistake);
+void take(const Job& job, const MistakeResult& done, SelftestOfType& out) {
+  if (!job.honest) {
+    out.mistakes.push_back(done);
     return;
   }
   ++out.honest_runs;
-  const MistakeResult& m = done.mistake;
-  out.honest_ratio = m.ratio <= out.honest_ratio ? out.honest_ratio : m.ratio;
-  if (done.verdict == BackendVerification::Verdict::passed) return;
-  out.alarms.push_back({m.scene, job.seed, m.verdict, m.where, m.call, m.ratio});
+  out.honest_ratio = done.ratio <= out.honest_ratio ? out.honest_ratio : done.ratio;
+  if (done.verdict == mlbench::name(BackendVerification::Verdict::passed)) return;
+  out.alarms.push_back({done.scene, job.seed, done.verdict, done.where, done.call, done.ratio});
 }
 
 }  // namespace
@@ -137,21 +115,8 @@ BackendVerification verify_honest(Scene scene, DType dtype, std::uint64_t seed, 
 }
 
 MistakeResult judged(const MistakeInfo& mistake, const BackendVerification& result, bool executed) {
-  const Places places = places_of(result);
-  MistakeResult out;
-  out.name = mistake.name;
-  out.what = mistake.what;
-  out.scene = name(mistake.scene);
-  out.executed = executed;
-  out.verdict = mlbench::name(result.verdict());
-  out.found = executed && blamed(result);
-  out.placed = out.found && std::ranges::any_of(mistake.places, [&](std::string_view place) {
-                 return std::ranges::find(places.names, place) != places.names.end();
-               });
-  out.where = places.first;
-  out.call = places.call;
-  out.ratio = largest_ratio(result);
-  return out;
+  return judged(Planting{mistake.name, mistake.what, std::string(name(mistake.scene)), mistake.places}, result,
+                executed);
 }
 
 SelftestResults run_selftest(const SelftestOptions& options, Workers& workers) {
@@ -163,16 +128,16 @@ SelftestResults run_selftest(const SelftestOptions& options, Workers& workers) {
     type.required_found = required_share(type.dtype);
   }
   const std::vector<Job> jobs = jobs_of(options);
-  std::vector<Done> done(jobs.size());
+  std::vector<MistakeResult> done(jobs.size());
   std::mutex mutex;
   std::size_t finished = 0;
   workers.each(static_cast<Index>(jobs.size()), [&](Index i) {
     const auto at = static_cast<std::size_t>(i);
-    done[at] = run_job(jobs[at], options.dtypes[jobs[at].type]);
+    done[at] = jobs[at].run();
     const std::lock_guard lock(mutex);
     ++finished;
     if (!options.progress) return;
-    const std::string doing = jobs[at].mistake != nullptr ? done[at].mistake.name : "honest, " + done[at].mistake.scene;
+    const std::string doing = jobs[at].honest ? "honest, " + done[at].scene : done[at].name;
     options.progress(doing, static_cast<double>(finished) / static_cast<double>(jobs.size()));
   });
   for (std::size_t i = 0; i < jobs.size(); ++i) take(jobs[i], done[i], out.types[jobs[i].type]);

@@ -3,19 +3,25 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "backends/backend.h"
 #include "core/results.h"
 #include "core/selftest_results.h"
 #include "core/workers.h"
 #include "harness/selftest/mistakes.h"
+#include "harness/selftest/parallel_mistakes.h"
 
 namespace mlbench::selftest {
 
 struct SelftestOptions {
   std::vector<DType> dtypes = {DType::f32, DType::bf16};
   std::vector<Mistake> mistakes;
+  std::vector<ParallelMistake> parallel_mistakes;  // each in every scene that has what it needs
+  // Makes the backend whose sessions hold the parts of a model; null: nothing parallel is run, honest or not.
+  std::function<std::unique_ptr<backends::Backend>()> backend_of_parts;
   Index seeds = 2;  // of honest runs: each scene with each; 0: none
   // Called from one thread at a time with what was done and the share that is done, in [0, 1].
   std::function<void(const std::string& doing, double done)> progress;

@@ -92,6 +92,32 @@ TEST(SelftestScore, OneTypeThatIsNotEnoughDecides) {
   EXPECT_FALSE(results.enough());
 }
 
+TEST(SelftestScore, WhatIsCertainMustBePlacedAndHidesNothing) {
+  const auto certain = [](MistakeResult m) {
+    m.certain = true;
+    return m;
+  };
+  EXPECT_FALSE(type_with("bf16", {certain(not_found("a"))}, 1000).enough());
+  EXPECT_FALSE(type_with("bf16", {certain(found_elsewhere("a"))}, 1000).enough());
+  std::vector<MistakeResult> many(1000, certain(placed("a")));
+  many.push_back(not_found("b"));
+  EXPECT_FALSE(type_with("bf16", many, 1010).enough()) << "one of ten that are not certain is missing";
+  EXPECT_TRUE(type_with("bf16", many, 1020).enough());
+}
+
+TEST(SelftestReport, OneMistakePlacedInManyConfigurationsIsOneLine) {
+  std::vector<MistakeResult> same(3, placed("split"));
+  same.push_back(found_elsewhere("split"));
+  same.back().scene = "orion";
+  same.push_back(not_found("split"));
+  same.back().scene = "phi, 2 shards";
+  same.back().certain = true;
+  const std::string text = to_text(results_of(type_with("f32", same, 6)), false);
+  EXPECT_THAT(text, ::testing::ContainsRegex("split +f32 +llama \\+ 2 more +failed +layers.0.attn.q"));
+  EXPECT_THAT(text, ::testing::ContainsRegex("split +f32 +orion +failed +logits .*found elsewhere"));
+  EXPECT_THAT(text, HasSubstr("not found: split, f32, phi, 2 shards: something is wrong"));
+}
+
 TEST(SelftestReport, TextHasTheScoresAndNamesWhatWasMissed) {
   SelftestOfType type =
       type_with("f32", {not_found("missed-one"), not_executed("idle-one"), found_elsewhere("astray")}, 10);

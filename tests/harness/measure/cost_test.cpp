@@ -190,6 +190,58 @@ TEST(Cost, RefusesCallsThatCannotBe) {
     EXPECT_EQ(code_of([&] { (void)cost_of(config, DType::f32, call); }), "input.shape");
 }
 
+// ---- parts ----
+
+CallCost part_cost(const ModelConfig& config, const Split& split, Index stage, const CallShape& call = kCall) {
+  return PartCost(config, DType::f32, split, stage).of(call);
+}
+
+// Five layers in stages of 3 and 2, each shard with 3 of 6 heads, 1 of 2 for keys, and 260 of 520 columns of the MLP.
+TEST(PartCost, ByHandOfLlama) {
+  const ModelConfig config = preset_config("llama-small", {{"num_hidden_layers", 5}});
+  const Split split = {.tensor_parallel = 2, .pipeline_parallel = 2};
+  const double matrices = 2 * 96 * 192 + 2 * 32 * 192 + 3 * 260 * 192, keys_values = 2 * 32 * 192, norms = 2 * 192;
+  const double layer = 2 * (6 * matrices + 42 * 2 * 96), output = 1031 * 192;
+  const CallCost first = part_cost(config, split, 0), last = part_cost(config, split, 1);
+  EXPECT_EQ(first.flops, 3 * layer);
+  EXPECT_EQ(first.least_flops, first.flops);
+  EXPECT_EQ(last.flops, 2 * layer + 2 * 2 * output);
+  EXPECT_EQ(last.least_flops,
+            layer + 2 * (6 * keys_values + 2 * (matrices - keys_values) + 2 * 6 * 2 * 96) + 2 * 2 * output);
+  EXPECT_EQ(first.weight_bytes, 4 * (3 * (matrices + norms) + 6 * 192));
+  EXPECT_EQ(last.weight_bytes, 4 * (2 * (matrices + norms) + 192 + output));
+  EXPECT_EQ(first.cache_read_bytes, 4 * 2 * 5 * (2 * 3 * 32));
+  EXPECT_EQ(last.cache_written_bytes, 4 * 2 * 3 * (2 * 2 * 32));
+}
+
+// The embedding is the output layer: the first stage reads its tokens' rows, the last one all of it.
+TEST(PartCost, OfTiedEmbeddingsIsOfBothEnds) {
+  const ModelConfig config = preset_config(small_preset(Architecture::gpt_bigcode));
+  const Split split = {.tensor_parallel = 1, .pipeline_parallel = 4};
+  const double layer = 250 * 200 + 200 * 200 + 2 * 800 * 200 + 4 * 200 + 250 + 200 + 800 + 200;
+  EXPECT_EQ(part_cost(config, split, 0).weight_bytes, 4 * (layer + 6 * 200 + 3 * 200));
+  EXPECT_EQ(part_cost(config, split, 1).weight_bytes, 4 * layer);
+  EXPECT_EQ(part_cost(config, split, 3).weight_bytes, 4 * (layer + 2 * 200 + 1039 * 200));
+}
+
+// But for what every shard does: the output layer.
+TEST(PartCost, OfAllPartsIsTheWholes) {
+  for (const Architecture architecture : {Architecture::llama, Architecture::olmo}) {
+    const ModelConfig config = preset_config(small_preset(architecture));
+    const double output = 2.0 * 2.0 * static_cast<double>(config.vocab_size * config.hidden_size);
+    for (const Split& split : {Split{1, 2}, Split{1, 4}, Split{2, 1}, Split{2, 2}}) {
+      CallCost sum;
+      for (Index stage = 0; stage < split.pipeline_parallel; ++stage) {
+        for (Index shard = 0; shard < split.tensor_parallel; ++shard) sum += part_cost(config, split, stage);
+      }
+      const CallCost whole = cost_of(config, DType::f32, kCall);
+      EXPECT_EQ(sum.flops, whole.flops + static_cast<double>(split.tensor_parallel - 1) * output);
+      EXPECT_EQ(sum.cache_read_bytes, whole.cache_read_bytes);
+      EXPECT_EQ(sum.cache_written_bytes, whole.cache_written_bytes);
+    }
+  }
+}
+
 // ---- floors and shares ----
 
 ProbeResult probe(double bytes_per_second, double flops_per_second) {
@@ -218,6 +270,17 @@ TEST(Floor, IsNoneWhereNothingWasMeasured) {
   EXPECT_EQ(floor_seconds(kCost, {}, 0), 0.0);
   EXPECT_DOUBLE_EQ(floor_seconds(kCost, probe(0.0, 1e9), 0), 4.0);
   EXPECT_DOUBLE_EQ(floor_seconds(kCost, probe(1e9, 0.0), 0), 8.0);
+}
+
+TEST(Roofline, IsTheSlowerOfComputingAndOfAllReadingAndWriting) {
+  EXPECT_DOUBLE_EQ(roofline_seconds(kCost, probe(1e9, 1e9)), 11.0);
+  EXPECT_DOUBLE_EQ(roofline_seconds(kCost, probe(1e9, 1e8)), 60.0);
+  EXPECT_EQ(roofline_seconds(kCost, {}), 0.0);
+}
+
+TEST(Roofline, IsNeverBelowTheFloor) {
+  for (const double rate : {1e6, 1e9, 1e12})
+    EXPECT_GE(roofline_seconds(kCost, probe(1e9, rate)), floor_seconds(kCost, probe(1e9, rate), 0));
 }
 
 TEST(Share, IsOfTheRatesWithoutAMargin) {

@@ -9,12 +9,10 @@
 #include <gmock/gmock.h>
 
 #include "models/taps.h"
-#include "tests/support/expect_error.h"
 
 namespace mlbench::selftest {
 namespace {
 
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 TEST(Mistakes, StandInTheTableInTheirOrderUnderNamesOfTheirOwn) {
@@ -45,19 +43,6 @@ TEST(Mistakes, AreExpectedWhereTheirConfigurationHasATap) {
     };
     for (const std::string_view place : mistake.places) EXPECT_TRUE(reachable(place)) << mistake.name << " " << place;
   }
-}
-
-TEST(Mistakes, ArePickedInTheTablesOrder) {
-  EXPECT_EQ(mistakes_named({}).size(), mistakes().size());
-  EXPECT_THAT(mistakes_named({"popn-ignored", "rope-turns-back"}),
-              ElementsAre(Mistake::rope_turns_back, Mistake::popn_ignored));
-  EXPECT_THAT(mistakes_named({"popn-ignored", "popn-ignored"}), ElementsAre(Mistake::popn_ignored));
-}
-
-TEST(Mistakes, AnUnknownNameIsAnErrorWithNearOnes) {
-  const Error error = test::error_of([] { (void)mistakes_named({"rope-turn-back"}); });
-  EXPECT_EQ(error.code(), "usage");
-  EXPECT_THAT(error.message(), HasSubstr("near: rope-turns-back"));
 }
 
 TEST(Mistakes, AreDocumentedAsListed) {
