@@ -91,7 +91,7 @@ void PluginOptions::add_to(CLI::App& command) {
                    "Load a backend's library into this process, for debuggers, not into one of its own");
   command
       .add_option("--time-limit", options_.process.time_limit_s,
-                  "Seconds that a backend in a library may take for one call; 0: no limit")
+                  "Seconds that a backend in a library, or a rank, may take for one call; 0: no limit")
       ->check(CLI::Range(0.0, 1e9))
       ->capture_default_str();
 }

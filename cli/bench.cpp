@@ -14,8 +14,10 @@
 #include <fmt/format.h>
 
 #include "cli/bench_options.h"
+#include "cli/bench_predict.h"
 #include "cli/bench_worker.h"
 #include "cli/progress.h"
+#include "cli/split_backend.h"
 #include "core/error.h"
 #include "core/file_map.h"
 #include "harness/measure/compare_runs.h"
@@ -55,12 +57,13 @@ constexpr std::array kOutputs = {
 
 struct Options {
   SweepOptions sweep;
+  PredictCommand predict;
   std::string backend, device;
   PluginOptions plugin;
   double precision = 0.01, max_time = 10.0, floor = 0.02;
   bool no_check = false, no_probe = false;
   std::uint64_t order_seed = 1;
-  std::string resume, shard, against, against_json, json;
+  std::string resume, shard, against, against_json, json, trace;
   std::array<std::string, kOutputs.size()> files;
   std::string color = "auto";
 };
@@ -102,7 +105,7 @@ void check(const Options& options) {
   if (options.against.empty() && !options.against_json.empty())
     throw request_error("usage", "--against-json: needs --against");
   (void)shard_of(options.shard);
-  for (const std::string& file : {options.json, options.against_json}) {
+  for (const std::string& file : {options.json, options.against_json, options.trace}) {
     if (!file.empty() && file != "-") require_writable(file);
   }
   for (const std::string& file : options.files) {
@@ -168,6 +171,7 @@ class Bench {
         sweep_(plan_sweep(options.sweep, backend, options.device, Workers::hardware())),
         shard_(shard_of(options.shard)) {}
 
+  [[nodiscard]] const PlannedSweep& planned() const { return sweep_; }
   // The run of this program, and with --against that of the other.
   std::vector<BenchRun> run() {
     BenchRun own = heading();
@@ -245,17 +249,23 @@ class Bench {
       const BenchPoint& p = plan.point;
       if (rates_of(run, p) != nullptr) continue;
       progress_.show(fmt::format("measuring what the device reaches in {}", p.dtype), 0.0);
-      ProbeResult result{p.backend, p.device, p.dtype, p.threads, 0.0, 0.0};
-      if (const auto rates = backend_.measure_rates(measure::run_of(p), kProbeSeconds)) {
+      ProbeResult result{p.backend, p.device, p.dtype, all_threads(p), 0.0, 0.0};
+      const backends::RunConfig run_config{
+          .dtype = *parse_dtype(p.dtype), .device = p.device, .threads = result.threads};
+      if (const auto rates = backend_.measure_rates(run_config, kProbeSeconds)) {
         result.read_bytes_per_second = rates->read_bytes_per_second;
         result.flops_per_second = rates->flops_per_second;
       }
       run.probes.push_back(result);
     }
   }
+  // Of all ranks, which stand on one machine.
+  static int all_threads(const BenchPoint& p) {
+    return p.threads * static_cast<int>(p.tensor_parallel * p.pipeline_parallel);
+  }
   static const ProbeResult* rates_of(const BenchRun& run, const BenchPoint& p) {
     const auto at = std::ranges::find_if(run.probes, [&](const ProbeResult& r) {
-      return r.device == p.device && r.dtype == p.dtype && r.threads == p.threads;
+      return r.device == p.device && r.dtype == p.dtype && r.threads == all_threads(p);
     });
     return at == run.probes.end() ? nullptr : &*at;
   }
@@ -320,6 +330,7 @@ class Bench {
       }
       out.push_back(std::move(row));
     }
+    measure::add_scaling(out);
     return out;
   }
 
@@ -349,14 +360,42 @@ int exit_code_of(const BenchRun& run) {
   return any ? 0 : exit_code(ErrorKind::unavailable);
 }
 
+// How the ranks of split rows stand, and what of it makes their figures doubtful.
+void describe_ranks(SplitBackend& split, BenchRun& run) {
+  bool shared = false;
+  for (BenchRow& row : run.rows) {
+    for (RankTimes& rank : row.ranks) {
+      const auto& infos = split.ranks({row.point.tensor_parallel, row.point.pipeline_parallel}).ranks();
+      const parallel::RankInfo& info = infos[static_cast<std::size_t>(rank.rank)];
+      rank.host = info.host;
+      rank.pinned = info.pinned;
+      shared |= !info.pinned;
+    }
+  }
+  if (shared)
+    run.environment.warnings.emplace_back(
+        "oversubscribed: ranks share processors, of which there are fewer than ranks; figures of split rows show what "
+        "is exchanged, not what machines of their own would reach");
+}
+
 int bench(const Options& options) {
+  become_rank_if_given();
   check(options);
-  const auto backend = make_backend(options.backend, options.device, options.plugin);
-  Bench bench(options, *backend);
+  SplitBackend split(options.backend, options.device, options.plugin);
+  Bench bench(options, split.get());
+  for (const PlannedRow& row : bench.planned().rows) {
+    if (!row.unsupported.empty()) continue;
+    const Split asked{row.point.tensor_parallel, row.point.pipeline_parallel};
+    if (asked.workers() > 1 && !options.against.empty())
+      throw request_error("usage", "--against: compares models in one piece, without --tp and --pp");
+    split.require(asked);
+  }
   (void)std::signal(SIGINT, note_interruption);
   (void)std::signal(SIGTERM, note_interruption);
-  const std::vector<BenchRun> runs = bench.run();
+  std::vector<BenchRun> runs = bench.run();
+  describe_ranks(split, runs.front());
   const BenchRun& own = runs.front();
+  write(options.trace, options.trace.empty() ? "" : reports::to_chrome_trace(own));
   write(options.json, json_text(own));
   for (std::size_t i = 0; i < kOutputs.size(); ++i) {
     if (!options.files[i].empty()) write_file_whole(options.files[i], kOutputs[i].render(own));
@@ -388,6 +427,12 @@ void add_output(CLI::App& command, Options& options) {
       .add_option("--json", options.json,
                   "Write the result as JSON to this file; - for standard output instead of the table")
       ->type_name("FILE");
+  command
+      .add_option(
+          "--trace", options.trace,
+          "Write what the ranks of split rows did when in their last repetition to this file, as Chrome's trace "
+          "events (chrome://tracing, Perfetto)")
+      ->type_name("FILE");
   for (std::size_t i = 0; i < kOutputs.size(); ++i) {
     command.add_option(kOutputs[i].option, options.files[i], fmt::format("Write {} to this file", kOutputs[i].what))
         ->type_name("FILE");
@@ -403,10 +448,10 @@ void add_bench_command(CLI::App& app, Action& action) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("bench", "Measure prefill and decode throughput of a backend");
   options->sweep.add_to(*command);
-  command
-      ->add_option("--backend", options->backend,
-                   "What is measured: cpu (mlbench list backends), or the path of a library")
-      ->required();
+  command->add_option(
+      "--backend", options->backend,
+      "What is measured: cpu (mlbench list backends), or the path of a library; without --predict it is "
+      "required");
   options->plugin.add_to(*command);
   command->add_option("--device", options->device, "Device of the backend (mlbench list devices)");
   command
@@ -437,12 +482,22 @@ void add_bench_command(CLI::App& app, Action& action) {
       ->check(CLI::Range(0.0, 0.5))
       ->capture_default_str();
   add_output(*command, *options);
+  options->predict.add_to(*command);
   command->footer(
       "Exit codes: 0 measured and right, 1 a wrong or impossible result, a regression, or interrupted, 2 the request "
       "is\n"
       "wrong, 3 the backend is not there or supports nothing of what was asked.\n"
-      "Example: mlbench bench --arch llama --backend cpu --prompt 64,128 --gen 16 --batch 1,2 --dtype f32,bf16");
-  command->callback([options, &action] { action = [options] { return bench(*options); }; });
+      "Example: mlbench bench --arch llama --backend cpu --prompt 64,128 --gen 16 --batch 1,2 --dtype f32,bf16\n"
+      "         mlbench bench --predict --cluster docs/examples/eight-nodes.json --preset llama-2-70b --dtype bf16 "
+      "--tp 1,8 --pp 1,8");
+  command->callback([options, command, &action] {
+    if (!options->predict.asked() && options->backend.empty()) throw CLI::RequiredError("--backend");
+    action = [options, command] {
+      if (!options->predict.asked()) return bench(*options);
+      options->predict.refuse_others(*command);
+      return options->predict.run(options->sweep, options->json, use_color(options->color));
+    };
+  });
 }
 
 }  // namespace mlbench::cli

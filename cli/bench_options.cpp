@@ -12,35 +12,23 @@
 #include "harness/measure/local_contender.h"
 #include "harness/memory.h"
 #include "harness/plan.h"
+#include "models/parallel_rules.h"
 #include "models/tensor_inventory.h"
 
 namespace mlbench::cli {
 
 using measure::Axes;
-using measure::PointPlan;
 
 namespace {
 
 constexpr std::size_t kLargestSweepFile = std::size_t{1} << 20U;
 constexpr Index kMostTokens = Index{1} << 24U;
 
-template <class T>
-void add_axis(CLI::App& command, const char* name, std::vector<T>& values, Index least, Index most,
-              const std::string& what) {
-  command.add_option(name, values, what)->delimiter(',')->check(CLI::Range(least, most))->type_name("N");
-}
-
 backends::Method require_method(const std::string& text) {
   const auto method = backends::parse_method(text);
   if (!method)
     throw request_error("usage", fmt::format("--method {}: is none (mlbench list methods)", in_quotes(text)));
   return *method;
-}
-
-std::string why_too_long(const BenchPoint& point, const ModelConfig& config) {
-  const Index length = point.depth + point.prompt + point.gen, most = harness::longest_sequence(config);
-  if (length <= most) return "";
-  return fmt::format("{} tokens of a sequence: the model has positions for {}", length, most);
 }
 
 std::uint64_t bytes_of_weights(const ModelConfig& config, DType dtype) {
@@ -59,6 +47,12 @@ std::uint64_t bytes_of_weights(const ModelConfig& config, DType dtype) {
 
 }  // namespace
 
+std::string why_too_long(const BenchPoint& point, const ModelConfig& config) {
+  const Index length = point.depth + point.prompt + point.gen, most = harness::longest_sequence(config);
+  if (length <= most) return "";
+  return fmt::format("{} tokens of a sequence: the model has positions for {}", length, most);
+}
+
 void SweepOptions::add_to(CLI::App& command) {
   model_.add_to(command, true);
   command
@@ -68,15 +62,15 @@ void SweepOptions::add_to(CLI::App& command) {
   command.add_option("--dtype", dtypes_, "Storage types, separated by commas: f64, f32, bf16, f16; default f32")
       ->delimiter(',')
       ->type_name("TYPE");
-  add_axis(command, "--prompt", axes_.prompt, 0, kMostTokens,
-           "Tokens of each sequence that prefill takes; default 512");
-  add_axis(command, "--gen", axes_.gen, 0, kMostTokens, "Tokens of each that are decoded after it; default 64");
-  add_axis(command, "--batch", axes_.batch, 1, 65536, "Sequences; default 1");
-  add_axis(command, "--threads", axes_.threads, 1, 1024, "Threads of a backend on the processor; default all");
-  add_axis(command, "--depth", axes_.depth, 0, kMostTokens, "Tokens of each that stand in the cache before; default 0");
-  add_axis(command, "--page-size", axes_.page_size, 1, 65536, "Tokens of a page of the cache; default 16");
-  add_axis(command, "--tp", axes_.tensor_parallel, 1, 65536, "Tensor-parallel shards; default 1");
-  add_axis(command, "--pp", axes_.pipeline_parallel, 1, 65536, "Pipeline stages; default 1");
+  add_numbers(command, "--prompt", axes_.prompt, 0, kMostTokens,
+              "Tokens of each sequence that prefill takes; default 512");
+  add_numbers(command, "--gen", axes_.gen, 0, kMostTokens, "Tokens of each that are decoded after it; default 64");
+  add_numbers(command, "--batch", axes_.batch, 1, 65536, "Sequences; default 1");
+  add_numbers(command, "--threads", axes_.threads, 1, 1024, "Threads of a backend on the processor; default all");
+  add_numbers(command, "--depth", axes_.depth, 0, kMostTokens,
+              "Tokens of each that stand in the cache before; default 0");
+  add_numbers(command, "--page-size", axes_.page_size, 1, 65536, "Tokens of a page of the cache; default 16");
+  parallel_.add_to(command);
   command
       .add_option("--method", methods_,
                   "Methods to time (mlbench list methods), separated by commas; default prefill and decode, batched "
@@ -89,6 +83,8 @@ Axes SweepOptions::axes() const {
   Axes axes;
   if (!file_.empty()) axes = measure::read_sweep(read_text_file(file_, kLargestSweepFile), file_).axes;
   Axes own = axes_;
+  own.tensor_parallel = parallel_.tensor_parallel;
+  own.pipeline_parallel = parallel_.pipeline_parallel;
   for (const std::string& text : dtypes_) own.dtypes.push_back(require_dtype(text));
   for (const std::string& text : methods_) own.methods.push_back(require_method(text));
   axes.override_by(own);
@@ -137,6 +133,15 @@ PlannedSweep plan_sweep(const SweepOptions& options, const backends::Backend& ba
     }
   }
   if (out.rows.empty()) throw request_error("usage", "bench: nothing to measure: prompt and gen are 0 everywhere");
+  // Of several splits, those that the model does not allow are listed as such; where no other was asked for, it is an
+  // error.
+  std::optional<Error> illegal;
+  for (const PlannedRow& row : out.rows) {
+    const Split split{row.point.tensor_parallel, row.point.pipeline_parallel};
+    illegal = why_not(out.configs[row.model], split, row.point.model);
+    if (!illegal) return out;
+  }
+  if (illegal) throw Error(*illegal);
   return out;
 }
 

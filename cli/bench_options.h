@@ -10,6 +10,7 @@
 
 #include "cli/backends.h"
 #include "cli/command.h"
+#include "cli/parallel_options.h"
 #include "harness/measure/measure.h"
 #include "harness/measure/sweep.h"
 
@@ -29,7 +30,11 @@ class SweepOptions {
   std::string file_;
   std::vector<std::string> dtypes_, methods_;
   measure::Axes axes_;
+  ParallelOptions parallel_;
 };
+
+// Of a point whose sequences are longer than the model has positions for, the reason; else "".
+[[nodiscard]] std::string why_too_long(const BenchPoint& point, const ModelConfig& config);
 
 // A row of the sweep: a method at a point, or why there is none.
 struct PlannedRow {

@@ -1,16 +1,21 @@
+#include <algorithm>
 #include <memory>
 
 #include <fmt/format.h>
 
+#include "backends/registry.h"
 #include "cli/command.h"
 #include "cli/progress.h"
 #include "core/error.h"
 #include "core/file_map.h"
+#include "harness/selftest/choice.h"
 #include "harness/selftest/selftest.h"
 #include "reports/selftest_report.h"
 
 namespace mlbench::cli {
 namespace {
+
+constexpr std::string_view kOfParts = "cpu";  // the backend whose sessions hold the parts of split models
 
 struct Options {
   std::vector<std::string> dtypes = {"f32", "bf16"};
@@ -37,10 +42,15 @@ std::vector<DType> dtypes_of(const Options& options) {
 int run(const Options& options) {
   selftest::SelftestOptions run;
   run.dtypes = dtypes_of(options);
-  run.mistakes = selftest::mistakes_named(options.mistakes);
+  const selftest::Choice choice = selftest::mistakes_named(options.mistakes);
+  run.mistakes = choice.mistakes;
+  run.parallel_mistakes = choice.parallel;
+  run.backend_of_parts = [] {
+    return std::ranges::find(backends::built_in(), kOfParts, &backends::Entry::name)->make();
+  };
   run.seeds = options.seeds;
   if (options.list) {
-    print(selftest::list_of_mistakes());
+    print(selftest::list_of_mistakes() + "\n" + selftest::list_of_parallel_mistakes());
     return 0;
   }
   ProgressLine line(stderr_is_terminal());

@@ -11,6 +11,7 @@
 #include "cli/command.h"
 #include "cli/plan_options.h"
 #include "cli/progress.h"
+#include "cli/split_backend.h"
 #include "core/error.h"
 #include "core/file_map.h"
 #include "harness/memory.h"
@@ -35,6 +36,7 @@ struct Options {
   PlanOptions plan;
   std::string backend;
   PluginOptions plugin;
+  SplitOptions split;
   std::string device;
   std::string golden;
   std::vector<std::string> dtypes;
@@ -46,7 +48,7 @@ struct Options {
   std::string json, junit, markdown, html;
   std::string color = "auto";
   double rtol = harness::kGoldenRtol;
-  int threads = Workers::hardware();
+  int threads = Workers::hardware(), threads_of_rank = 1;
   bool strict = false;
   bool trust = false;
 };
@@ -162,7 +164,7 @@ std::string again(const Options& options, const ModelOptions& model, const Backe
   // Exact checks are isolated ones, on a model of their own that the call's label names.
   if (first != nullptr) command += first->mode == VerifyMode::chained ? " --mode chained" : " --mode isolated";
   if (options.bounds != "probabilistic") command += " --bounds " + options.bounds;
-  command += options.plugin.command_line() + options.plan.command_line();
+  command += options.split.command_line() + options.plugin.command_line() + options.plan.command_line();
   if (!options.golden.empty()) command += " --golden " + shell_word(options.golden);
   if (options.trust) command += " --trust-golden";
   if (first != nullptr) command += " --call " + shell_word(first->call);  // a label may come from a golden
@@ -202,7 +204,12 @@ struct Job {
 
 harness::BackendOptions run_options(const Options& options, DType dtype, OpenGolden* golden) {
   harness::BackendOptions run;
-  run.run = {.dtype = dtype, .device = options.device, .threads = options.threads};
+  run.run = {.dtype = dtype,
+             .device = options.device,
+             .threads = options.threads_of_rank,
+             .tensor_parallel = options.split.split.tensor_parallel,
+             .pipeline_parallel = options.split.split.pipeline_parallel,
+             .micro_batches = options.split.micro_batches};
   run.isolated = options.mode != "chained";
   run.chained = options.mode != "isolated";
   run.bounds = options.bounds == "deterministic" ? harness::Bounds::deterministic : harness::Bounds::probabilistic;
@@ -235,7 +242,7 @@ std::vector<Job> jobs_of(const Options& options, const backends::Backend& backen
     const ModelConfig config = choice.config();
     const Plan plan = golden != nullptr ? golden->plan(config) : options.plan.whole(config);
     const std::vector<harness::VerifyCase> cases =
-        options.plan.narrowed(harness::make_cases(config, plan, inputs_of(options), 1));
+        options.plan.narrowed(harness::make_cases(config, plan, inputs_of(options), 1, options.split.split));
     for (const DType dtype : dtypes_of(options)) {
       const harness::BackendOptions run = run_options(options, dtype, golden);
       Job job;
@@ -285,16 +292,25 @@ BackendVerification verify_one(const Options& options, const Job& job, backends:
   return result;
 }
 
-int exit_code_of(const std::vector<BackendVerification>& results) {
+int exit_code_of(const std::vector<BackendVerification>& results, bool on_ranks) {
+  // What ends ranks ends a run, whatever was found before.
+  if (on_ranks && !results.empty() && !results.back().error.empty()) return exit_code(ErrorKind::internal);
   using Verdict = BackendVerification::Verdict;
   const Verdict verdict = reports::verdict_of(results);
   if (verdict == Verdict::unsupported) return exit_code(ErrorKind::unavailable);
   return verdict == Verdict::passed ? 0 : 1;
 }
 
-int verify(const Options& options) {
-  const auto backend = make_backend(options.backend, options.device, options.plugin);
+int verify(Options options) {
+  become_rank_if_given();
   check(options);
+  for (const ModelOptions& choice : options.model.each())
+    require_split(choice.config(), options.split.split, choice.description());
+  SplitBackend split(options.backend, options.device, options.plugin);
+  split.require(options.split.split);
+  backends::Backend& backend = split.get();
+  const bool on_ranks = split.on_ranks(options.split.split);
+  options.threads_of_rank = split.threads_of_rank(options.split.split, options.threads);
   if (!options.json.empty() && options.json != "-") require_writable(options.json);  // now, not after an hour
   for (const std::string& file : {options.junit, options.markdown, options.html}) {
     if (!file.empty()) require_writable(file);
@@ -310,14 +326,16 @@ int verify(const Options& options) {
   std::vector<BackendVerification> results;
   const bool color = use_color(options.color);
   OpenGolden* const opened = golden ? &*golden : nullptr;
-  for (const Job& job : jobs_of(options, *backend, opened)) {
-    results.push_back(verify_one(options, job, *backend, opened, workers));
+  for (const Job& job : jobs_of(options, backend, opened)) {
+    results.push_back(verify_one(options, job, backend, opened, workers));
+    results.back().split = split.description(options.split);
     if (options.json != "-") print(reports::to_text(results.back(), color) + "\n");
+    if (on_ranks && !results.back().error.empty()) break;  // they are gone
   }
   write_json(options.json, reports::to_json(results));
   write_reports(options, results);
   if (options.json != "-" && results.size() > 1) print(reports::summary_text(results, color));
-  return exit_code_of(results);
+  return exit_code_of(results, on_ranks);
 }
 
 void add_what(CLI::App& command, Options& options) {
@@ -327,6 +345,7 @@ void add_what(CLI::App& command, Options& options) {
                   "What is checked: cpu, reference (mlbench list backends), or the path of a library")
       ->required();
   options.plugin.add_to(command);
+  options.split.add_to(command);
   command.add_option("--device", options.device, "Device of the backend (mlbench list devices)");
   command.add_option("--dtype", options.dtypes, "Storage types, separated by commas: f64, f32, bf16, f16")
       ->delimiter(',')
@@ -395,7 +414,7 @@ void add_verify_command(CLI::App& app, Action& action) {
   command->footer(
       "Exit codes: 0 passed, 1 failed, 2 the request or a file is wrong, 3 the backend is not there or supports "
       "nothing\n"
-      "of what was asked.\n"
+      "of what was asked, 4 a rank of a split model failed.\n"
       "Example: mlbench verify --arch olmo --backend cpu --dtype f32,bf16\n"
       "         mlbench verify --model CHECKPOINT --golden CHECKPOINT/oracle.h5 --backend reference");
   command->callback([options, &action] { action = [options] { return verify(*options); }; });

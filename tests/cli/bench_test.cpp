@@ -85,7 +85,7 @@ TEST(Bench, UncheckedRowsAreMarked) {
 TEST(Bench, WhatIsNotSupportedIsListedWithItsReason) {
   const TempDir dir;
   const Outcome run =
-      run_program(bench({"--tp", "1,2", "--method", "prefill,batch_decode", "--batch", "2", "--json", dir / "b.json"}));
+      run_program(bench({"--tp", "1,4", "--method", "prefill,batch_decode", "--batch", "2", "--json", dir / "b.json"}));
   EXPECT_EQ(run.exit_code, 0) << run.err;
   const json result = read_json(dir / "b.json");
   ASSERT_EQ(result["rows"].size(), 4U);
@@ -97,8 +97,8 @@ TEST(Bench, WhatIsNotSupportedIsListedWithItsReason) {
   }
   EXPECT_EQ(measured, 1) << "batch_decode without shards";
   EXPECT_THAT(run.out, HasSubstr("prefill takes one sequence, not 2"));
-  const Outcome nothing = run_program(bench({"--tp", "2"}));
-  EXPECT_EQ(nothing.exit_code, 3) << nothing.err;
+  const Outcome nothing = run_program(bench({"--tp", "4"}));
+  EXPECT_EQ(nothing.exit_code, 2) << nothing.err;
 }
 
 TEST(Bench, ModelsWithoutThePositionsAreUnsupportedThere) {

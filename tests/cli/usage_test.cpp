@@ -99,7 +99,7 @@ TEST(Usage, ADeviceThatIsNotThereIsUnavailableAndTheHostIsNamed) {
 
 TEST(Usage, ABackendWithoutADeviceSaysInOneLineWhatIsMissing) {
   for (const std::string backend : {"cuda", "rocm"}) {
-    const Outcome seen = run_program({"list", "devices", "--json", "-"});
+    const Outcome seen = run_program({"list", "devices", "--json"});
     if (seen.out.find('"' + backend + ":0\"") != std::string::npos) continue;
     for (const char* command : {"verify", "bench"}) {
       const Outcome outcome = run_program({command, "--arch", "olmo", "--backend", backend});
