@@ -31,6 +31,9 @@
 
 namespace mlbench::backends {
 
+class KvTransport;   // kv_transport.h
+class KvTransports;  // the same
+
 // The answer to a question that may be no, with a reason that a user can act on:
 // "head_dim 96: attention is built for 64 and 128".
 struct Support {
@@ -64,6 +67,12 @@ struct RunConfig {           // NOLINT(clang-analyzer-optin.performance.Padding)
   Index micro_batches = 0;       // pieces that the rows of a forward are cut into, on which stages work side by side;
                                  // 0: as many as there are stages
   std::shared_ptr<Group> group;  // where its workers meet; null for a model in one piece
+  // The model is held twice, split alike: one instance computes prompts, the other what follows (spec methods.md,
+  // section 10).
+  bool disaggregated = false;
+  // Through what entries of this worker's caches come and go; null: they stay. A session connects each cache that it
+  // makes.
+  std::shared_ptr<KvTransports> transports;
 
   [[nodiscard]] bool is_first_stage() const { return stage == 0; }
   [[nodiscard]] bool is_last_stage() const { return stage == pipeline_parallel - 1; }
@@ -137,8 +146,6 @@ class TapSink {
   // theirs. k and v are as the cache stores them; T rows are the N rows of the call.
   virtual void take(TapId id, const ConstTensorView& value) = 0;
 };
-
-class KvTransport;  // kv_transport.h
 
 // The paged KV cache. Operations, errors and visible sets are those of spec methods.md, sections 4 to 7 and 10; a
 // failed operation throws a request error with a kv.* code and leaves the cache unchanged.

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <vector>
 
 #include "core/dtype.h"
@@ -48,6 +49,19 @@ class KvTransport {
   virtual void send(Index receiver_offset, const KvEntries& entries) = 0;
   // The next entries for this end. Waits for them, or throws kv.state where nobody could send while it waits.
   [[nodiscard]] virtual KvEntries receive() = 0;
+};
+
+// The ends of one worker, a cache after another: the n-th cache of a worker meets the n-th of every other. So all make
+// theirs in the same order.
+class KvTransports {
+ public:
+  virtual ~KvTransports() = default;
+
+  // Of the next cache.
+  [[nodiscard]] virtual std::shared_ptr<KvTransport> next() = 0;
+  // Whether something that was sent has not gone yet. Where nothing moves by itself, moves it on: whoever has nothing
+  // else to do asks until it is false.
+  [[nodiscard]] virtual bool moving() { return false; }
 };
 
 }  // namespace mlbench::backends

@@ -147,8 +147,8 @@ class Resumed {
   }
   // All of a point, on the device and of the model that it names.
   static std::string key(const BenchPoint& p, std::string_view method) {
-    return fmt::format("{} {} {} {} {} {} {}", describe(p, method), p.architecture, p.device, p.page_size, p.depth,
-                       p.tensor_parallel, p.pipeline_parallel);
+    return fmt::format("{} {} {} {} {} {} {} {}", describe(p, method), p.architecture, p.device, p.page_size, p.depth,
+                       p.tensor_parallel, p.pipeline_parallel, p.disaggregated);
   }
 
   BenchRun run_;
@@ -261,7 +261,7 @@ class Bench {
   }
   // Of all ranks, which stand on one machine.
   static int all_threads(const BenchPoint& p) {
-    return p.threads * static_cast<int>(p.tensor_parallel * p.pipeline_parallel);
+    return p.threads * static_cast<int>(parallel::workers_of(measure::run_of(p)));
   }
   static const ProbeResult* rates_of(const BenchRun& run, const BenchPoint& p) {
     const auto at = std::ranges::find_if(run.probes, [&](const ProbeResult& r) {
@@ -365,7 +365,7 @@ void describe_ranks(SplitBackend& split, BenchRun& run) {
   bool shared = false;
   for (BenchRow& row : run.rows) {
     for (RankTimes& rank : row.ranks) {
-      const auto& infos = split.ranks({row.point.tensor_parallel, row.point.pipeline_parallel}).ranks();
+      const auto& infos = split.ranks(measure::run_of(row.point)).ranks();
       const parallel::RankInfo& info = infos[static_cast<std::size_t>(rank.rank)];
       rank.host = info.host;
       rank.pinned = info.pinned;
@@ -385,9 +385,9 @@ int bench(const Options& options) {
   Bench bench(options, split.get());
   for (const PlannedRow& row : bench.planned().rows) {
     if (!row.unsupported.empty()) continue;
-    const Split asked{row.point.tensor_parallel, row.point.pipeline_parallel};
-    if (asked.workers() > 1 && !options.against.empty())
-      throw request_error("usage", "--against: compares models in one piece, without --tp and --pp");
+    const backends::RunConfig asked = measure::run_of(row.point);
+    if (parallel::workers_of(asked) > 1 && !options.against.empty())
+      throw request_error("usage", "--against: compares models in one piece, without --tp, --pp and --disagg");
     split.require(asked);
   }
   (void)std::signal(SIGINT, note_interruption);

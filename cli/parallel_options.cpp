@@ -6,6 +6,7 @@ void ParallelOptions::add_to(CLI::App& command) {
   constexpr Index kMost = 65536;
   add_numbers(command, "--tp", tensor_parallel, 1, kMost, "Tensor-parallel shards; default 1");
   add_numbers(command, "--pp", pipeline_parallel, 1, kMost, "Pipeline stages; default 1");
+  command.add_flag("--disagg", disaggregated, std::string(kDisaggHelp) + "; each row stands beside that without");
 }
 
 }  // namespace mlbench::cli

@@ -1,4 +1,4 @@
-// --tp and --pp, the same wherever a model is split. Whether a split is legal, models/parallel_rules.h says.
+// --tp, --pp and --disagg, the same wherever a model is split. Whether a split is legal, models/parallel_rules.h says.
 #pragma once
 
 #include <string>
@@ -10,9 +10,14 @@
 
 namespace mlbench::cli {
 
+inline constexpr const char* kDisaggHelp =
+    "Prefill and decode apart: the model is held twice, by as many ranks each; one instance computes prompts but for "
+    "their last token and sends what it cached to the other, which decodes";
+
 // Each list of numbers separated by commas; what is asked for is their product. Empty: not given.
 struct ParallelOptions {
   std::vector<Index> tensor_parallel, pipeline_parallel;
+  bool disaggregated = false;  // and as well not
 
   void add_to(CLI::App& command);
 };

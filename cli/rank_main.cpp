@@ -66,7 +66,7 @@ int serve() {
   options.meeting = parallel::parse_meeting(text);
   options.version = MLBENCH_VERSION;
   options.make_backend = backend_of_rank;
-  options.group = parallel::make_mpi_group;
+  options.links = parallel::make_mpi_links;
   parallel::serve_as_rank(options);
   ::alarm(5);  // MPI's own end waits for all, of whom some may be gone
   world.reset();

@@ -7,6 +7,7 @@
 
 #include "backends/parallel/parallel_backend.h"
 #include "cli/command.h"
+#include "cli/parallel_options.h"
 #include "cli/version.h"
 #include "core/error.h"
 #include "models/parallel_rules.h"
@@ -32,6 +33,14 @@ void SplitOptions::add_to(CLI::App& command) {
                   "Pieces that the rows of a call are cut into, on which stages work side by side; default: as many as "
                   "stages")
       ->check(CLI::Range(Index{1}, kMost));
+  command.add_flag("--disagg", disaggregated, kDisaggHelp);
+}
+
+backends::RunConfig SplitOptions::run() const {
+  return {.tensor_parallel = split.tensor_parallel,
+          .pipeline_parallel = split.pipeline_parallel,
+          .micro_batches = micro_batches,
+          .disaggregated = disaggregated};
 }
 
 std::string SplitOptions::command_line() const {
@@ -39,6 +48,7 @@ std::string SplitOptions::command_line() const {
   if (split.tensor_parallel > 1) out += fmt::format(" --tp {}", split.tensor_parallel);
   if (split.pipeline_parallel > 1) out += fmt::format(" --pp {}", split.pipeline_parallel);
   if (micro_batches > 0) out += fmt::format(" --micro-batches {}", micro_batches);
+  if (disaggregated) out += " --disagg";
   return out;
 }
 
@@ -48,28 +58,32 @@ SplitBackend::SplitBackend(const std::string& name, const std::string& device, c
       given_(parallel::given_rank()),
       launcher_(parallel::find_launcher()),
       one_(make_backend(name, device, plugin)),
-      parallel_(parallel::make_parallel_backend(*one_, [this](const Split& split) -> parallel::PartHolders* {
-        return on_ranks(split) ? &ranks(split) : nullptr;
-      })) {
+      parallel_(
+          parallel::make_parallel_backend(*one_, [this](const backends::RunConfig& run) -> parallel::PartHolders* {
+            return on_ranks(run) ? &ranks(run) : nullptr;
+          })) {
   if (given_) (void)::signal(SIGTERM, go_on);
 }
 
-void SplitBackend::require(const Split& split) const {
-  if (!on_ranks(split)) return;
-  const std::string asked = fmt::format("--tp {} --pp {}", split.tensor_parallel, split.pipeline_parallel);
+void SplitBackend::require(const backends::RunConfig& run) const {
+  if (!on_ranks(run)) return;
+  const Index workers = parallel::workers_of(run);
+  const std::string asked = fmt::format("--tp {} --pp {}{}", run.tensor_parallel, run.pipeline_parallel,
+                                        run.disaggregated ? " --disagg" : "");
   if (launcher_.rank_program.empty() || (!given_ && launcher_.mpirun.empty()))
     throw Error(ErrorKind::unavailable, "parallel.no_ranks", fmt::format("{}: {}", asked, launcher_.why_not));
-  if (given_ && given_->size < split.workers())
+  if (given_ && given_->size < workers)
     throw request_error("parallel.too_few_ranks",
-                        fmt::format("{} takes {} ranks, the launcher gave {}: start {} of them", asked, split.workers(),
-                                    given_->size, split.workers()));
+                        fmt::format("{} takes {} ranks, the launcher gave {}: start {} of them", asked, workers,
+                                    given_->size, workers));
 }
 
-parallel::Ranks& SplitBackend::ranks(const Split& split) {
-  require(split);
-  auto& ranks = ranks_[given_ ? given_->size : split.workers()];
+parallel::Ranks& SplitBackend::ranks(const backends::RunConfig& run) {
+  require(run);
+  const Index count = given_ ? given_->size : parallel::workers_of(run);
+  auto& ranks = ranks_[count];
   if (ranks == nullptr) {
-    ranks = parallel::start_ranks(launcher_, {.count = given_ ? given_->size : split.workers(),
+    ranks = parallel::start_ranks(launcher_, {.count = count,
                                               .given = given_.has_value(),
                                               .backend = name_,
                                               .version = program_version(),
@@ -78,11 +92,11 @@ parallel::Ranks& SplitBackend::ranks(const Split& split) {
   return *ranks;
 }
 
-int SplitBackend::threads_of_rank(const Split& split, int threads) {
-  if (!on_ranks(split)) return threads;
+int SplitBackend::threads_of_rank(const backends::RunConfig& run, int threads) {
+  if (!on_ranks(run)) return threads;
   Index most = 1;
   Index fewest = threads;  // processors
-  for (const parallel::RankInfo& info : ranks(split).ranks()) {
+  for (const parallel::RankInfo& info : ranks(run).ranks()) {
     most = std::max(most, info.locals);
     fewest = std::min(fewest, info.processors);
   }
@@ -94,15 +108,19 @@ SplitDescription SplitBackend::description(const SplitOptions& options) {
   SplitDescription out{split.tensor_parallel,
                        split.pipeline_parallel,
                        options.micro_batches == 0 ? split.pipeline_parallel : options.micro_batches,
+                       options.disaggregated,
                        {}};
-  if (!on_ranks(split)) return out;
-  for (Index worker = 0; worker < split.workers(); ++worker)
-    out.hosts.push_back(ranks(split).ranks()[static_cast<std::size_t>(worker)].host);
+  const backends::RunConfig run = options.run();
+  if (!on_ranks(run)) return out;
+  for (Index worker = 0; worker < parallel::workers_of(run); ++worker)
+    out.hosts.push_back(ranks(run).ranks()[static_cast<std::size_t>(worker)].host);
   return out;
 }
 
-void require_split(const ModelConfig& config, const Split& split, const std::string& model) {
-  if (const auto error = why_not(config, split, model)) throw Error(*error);
+void require_split(const ModelConfig& config, const backends::RunConfig& run, const std::string& model) {
+  if (const auto error = why_not(config, parallel::split_of(run), model)) throw Error(*error);
+  if (const auto rule = run.disaggregated ? why_not_apart(config) : std::nullopt)
+    throw request_error("parallel.unsupported", fmt::format("{}: --disagg: {}", one_line(model), *rule));
 }
 
 void become_rank_if_given() {

@@ -1,4 +1,4 @@
-// A backend whose models --tp and --pp split over ranks.
+// A backend whose models --tp, --pp and --disagg split over ranks.
 #pragma once
 
 #include <map>
@@ -20,8 +20,11 @@ namespace mlbench::cli {
 struct SplitOptions {
   Split split;
   Index micro_batches = 0;  // 0: as many as stages
+  bool disaggregated = false;
 
   void add_to(CLI::App& command);
+  // The split, under which nothing else is said.
+  [[nodiscard]] backends::RunConfig run() const;
   // What differs from the defaults, for a shell.
   [[nodiscard]] std::string command_line() const;
 };
@@ -35,14 +38,16 @@ class SplitBackend {
 
   [[nodiscard]] backends::Backend& get() { return *parallel_; }
   // Throws ErrorKind::unavailable, parallel.no_ranks, where ranks cannot be started, and a request error,
-  // parallel.too_few_ranks, where the launcher gave fewer than the split takes.
-  void require(const Split& split) const;
-  // Whether a split's workers are ranks: those of one worker are only where a launcher gave some.
-  [[nodiscard]] bool on_ranks(const Split& split) const { return split.workers() > 1 || given_.has_value(); }
-  // The ranks of a split; starts them.
-  [[nodiscard]] parallel::Ranks& ranks(const Split& split);
+  // parallel.too_few_ranks, where the launcher gave fewer than the run takes.
+  void require(const backends::RunConfig& run) const;
+  // Whether a run's workers are ranks: one alone is only where a launcher gave some.
+  [[nodiscard]] bool on_ranks(const backends::RunConfig& run) const {
+    return parallel::workers_of(run) > 1 || given_.has_value();
+  }
+  // The ranks of a run; starts them.
+  [[nodiscard]] parallel::Ranks& ranks(const backends::RunConfig& run);
   // Of so many on a machine, those for each of the ranks that share it.
-  [[nodiscard]] int threads_of_rank(const Split& split, int threads);
+  [[nodiscard]] int threads_of_rank(const backends::RunConfig& run, int threads);
   // For reports.
   [[nodiscard]] SplitDescription description(const SplitOptions& options);
 
@@ -56,8 +61,9 @@ class SplitBackend {
   std::unique_ptr<backends::Backend> parallel_;
 };
 
-// Throws the rule's error (models/parallel_rules.h) where the model cannot be split so.
-void require_split(const ModelConfig& config, const Split& split, const std::string& model);
+// Throws the rule's error (models/parallel_rules.h) where the model cannot be split so, or its prompts not be computed
+// apart.
+void require_split(const ModelConfig& config, const backends::RunConfig& run, const std::string& model);
 
 // Where a launcher started this process as another than its first: becomes a rank, and does not return.
 void become_rank_if_given();

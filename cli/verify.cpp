@@ -204,12 +204,10 @@ struct Job {
 
 harness::BackendOptions run_options(const Options& options, DType dtype, OpenGolden* golden) {
   harness::BackendOptions run;
-  run.run = {.dtype = dtype,
-             .device = options.device,
-             .threads = options.threads_of_rank,
-             .tensor_parallel = options.split.split.tensor_parallel,
-             .pipeline_parallel = options.split.split.pipeline_parallel,
-             .micro_batches = options.split.micro_batches};
+  run.run = options.split.run();
+  run.run.dtype = dtype;
+  run.run.device = options.device;
+  run.run.threads = options.threads_of_rank;
   run.isolated = options.mode != "chained";
   run.chained = options.mode != "isolated";
   run.bounds = options.bounds == "deterministic" ? harness::Bounds::deterministic : harness::Bounds::probabilistic;
@@ -305,12 +303,12 @@ int verify(Options options) {
   become_rank_if_given();
   check(options);
   for (const ModelOptions& choice : options.model.each())
-    require_split(choice.config(), options.split.split, choice.description());
+    require_split(choice.config(), options.split.run(), choice.description());
   SplitBackend split(options.backend, options.device, options.plugin);
-  split.require(options.split.split);
+  split.require(options.split.run());
   backends::Backend& backend = split.get();
-  const bool on_ranks = split.on_ranks(options.split.split);
-  options.threads_of_rank = split.threads_of_rank(options.split.split, options.threads);
+  const bool on_ranks = split.on_ranks(options.split.run());
+  options.threads_of_rank = split.threads_of_rank(options.split.run(), options.threads);
   if (!options.json.empty() && options.json != "-") require_writable(options.json);  // now, not after an hour
   for (const std::string& file : {options.junit, options.markdown, options.html}) {
     if (!file.empty()) require_writable(file);

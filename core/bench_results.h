@@ -27,6 +27,7 @@ struct BenchPoint {
   Index depth = 0;      // tokens of each that stand in the cache before
   Index page_size = 0;  // of the cache, in tokens
   Index tensor_parallel = 1, pipeline_parallel = 1;
+  bool disaggregated = false;  // prefill and decode apart, on as many ranks each
 
   friend bool operator==(const BenchPoint&, const BenchPoint&) = default;
 };
@@ -61,7 +62,7 @@ enum class BenchStop {
 // Where one rank of a split model spent a row's samples: what it computed, what it exchanged with others, and what is
 // left of the time, in which it waited for its turn. And, of the last sample, when it did what: seconds of one clock.
 struct RankEvent {
-  std::string activity;  // "work", and within it "all-reduce", "send", "receive"
+  std::string activity;  // "work", and within it "all-reduce", "send", "receive", "transfer"
   double begin = 0.0, end = 0.0;
 };
 struct RankTimes {
@@ -69,7 +70,8 @@ struct RankTimes {
   std::string host;
   bool pinned = false;  // to processors of its own
   double compute_seconds = 0.0, communication_seconds = 0.0, waiting_seconds = 0.0;
-  std::uint64_t reduced_bytes = 0, sent_bytes = 0;
+  double transfer_seconds = 0.0;  // of these exchanged: entries of the cache, from one instance to the other
+  std::uint64_t reduced_bytes = 0, sent_bytes = 0, transferred_bytes = 0;
   std::uint64_t peak_memory_bytes = 0;  // of its process so far
   std::vector<RankEvent> events;
 };

@@ -153,6 +153,7 @@ struct GoldenDistance {
 struct SplitDescription {
   Index tensor_parallel = 1, pipeline_parallel = 1;
   Index micro_batches = 1;
+  bool disaggregated = false;  // held twice, prompts by one half of the ranks
   std::vector<std::string> hosts;
 };
 

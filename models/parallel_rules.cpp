@@ -40,6 +40,13 @@ std::optional<SplitFault> fault_of(const ModelConfig& config, const Split& split
   return fault_of_stages(config.num_layers, split.pipeline_parallel);
 }
 
+std::optional<std::string> why_not_apart(const ModelConfig& config) {
+  if (config.rope.kind != RopeKind::dynamic && config.rope.kind != RopeKind::longrope) return std::nullopt;
+  return fmt::format("{} scaling rotates keys by the length of the prompt that is computed with them: a prompt that is "
+                     "cut gives others",
+                     name(config.rope.kind));
+}
+
 void check_parallel(const ModelConfig& config, const ConfigFields& fields) {
   const auto fault = fault_of(config, {config.tensor_parallel_shards, config.pipeline_parallel_stages});
   if (!fault) return;

@@ -23,6 +23,10 @@ struct SplitFault {
 // S = 1, else parallel.unsupported.
 [[nodiscard]] std::optional<SplitFault> fault_of(const ModelConfig& config, const Split& split);
 
+// Why prompts of the model cannot be computed apart from what follows them: where the rotation of a key depends on how
+// many rows its call has, a prompt that is cut gives other keys.
+[[nodiscard]] std::optional<std::string> why_not_apart(const ModelConfig& config);
+
 // Checks the split of the configuration itself; the error names its field.
 void check_parallel(const ModelConfig& config, const ConfigFields& fields);
 

@@ -156,6 +156,7 @@ ordered_json json_of_run(const BackendVerification& result) {
            {{"tensor_parallel", result.split.tensor_parallel},
             {"pipeline_parallel", result.split.pipeline_parallel},
             {"micro_batches", result.split.micro_batches},
+            {"disaggregated", result.split.disaggregated},
             {"hosts", result.split.hosts}}},
           {"arithmetic", arithmetic},
           {"bounds", result.worst_case_bounds ? "deterministic" : "probabilistic"},

@@ -187,8 +187,9 @@ std::string split_text(const SplitDescription& split) {
   hosts.erase(first, last);
   const std::string pieces =
       split.pipeline_parallel > 1 ? fmt::format(" ({} micro-batches)", split.micro_batches) : std::string();
-  return fmt::format("tp {}, pp {}{} on {} rank{} of {}", split.tensor_parallel, split.pipeline_parallel, pieces,
-                     split.hosts.size(), split.hosts.size() == 1 ? "" : "s", fmt::join(hosts, ", "));
+  return fmt::format("tp {}, pp {}{}{} on {} rank{} of {}", split.tensor_parallel, split.pipeline_parallel, pieces,
+                     split.disaggregated ? ", prefill and decode apart," : "", split.hosts.size(),
+                     split.hosts.size() == 1 ? "" : "s", fmt::join(hosts, ", "));
 }
 
 std::string describe_failure(const TapCheck& check) {

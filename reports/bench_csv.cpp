@@ -32,7 +32,7 @@ struct Column {
   std::string (*cell)(const BenchRow&);
 };
 
-constexpr std::array<Column, 37> kColumns = {{
+constexpr std::array<Column, 38> kColumns = {{
     {"model", [](const BenchRow& r) { return r.point.model; }},
     {"architecture", [](const BenchRow& r) { return r.point.architecture; }},
     {"backend", [](const BenchRow& r) { return r.point.backend; }},
@@ -46,6 +46,7 @@ constexpr std::array<Column, 37> kColumns = {{
     {"page_size", [](const BenchRow& r) { return fmt::to_string(r.point.page_size); }},
     {"tensor_parallel", [](const BenchRow& r) { return fmt::to_string(r.point.tensor_parallel); }},
     {"pipeline_parallel", [](const BenchRow& r) { return fmt::to_string(r.point.pipeline_parallel); }},
+    {"disaggregated", [](const BenchRow& r) { return std::string(r.point.disaggregated ? "1" : "0"); }},
     {"method", [](const BenchRow& r) { return r.method; }},
     {"check", outcome},
     {"check_ratio", [](const BenchRow& r) { return cell(r.check_ratio); }},

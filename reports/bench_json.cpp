@@ -47,6 +47,8 @@ ordered_json ranks_json(const RankTimes& r) {
           {"waiting_seconds", figure_json(r.waiting_seconds)},
           {"reduced_bytes", r.reduced_bytes},
           {"sent_bytes", r.sent_bytes},
+          {"transfer_seconds", figure_json(r.transfer_seconds)},
+          {"transferred_bytes", r.transferred_bytes},
           {"peak_memory_bytes", r.peak_memory_bytes}};
 }
 
@@ -156,6 +158,7 @@ BenchPoint point_of(Fields fields) {
   p.page_size = fields.count("page_size");
   p.tensor_parallel = fields.count("tensor_parallel");
   p.pipeline_parallel = fields.count("pipeline_parallel");
+  if (fields.has("disaggregated")) p.disaggregated = fields.flag("disaggregated");  // older runs do not
   fields.expect_no_more();
   return p;
 }
@@ -179,6 +182,10 @@ RankTimes ranks_of(Fields& fields) {
   r.waiting_seconds = fields.figure("waiting_seconds");
   r.reduced_bytes = fields.whole("reduced_bytes");
   r.sent_bytes = fields.whole("sent_bytes");
+  if (fields.has("transfer_seconds")) {
+    r.transfer_seconds = fields.figure("transfer_seconds");
+    r.transferred_bytes = fields.whole("transferred_bytes");
+  }
   r.peak_memory_bytes = fields.whole("peak_memory_bytes");
   fields.expect_no_more();
   return r;
@@ -280,7 +287,8 @@ ordered_json to_json(const BenchPoint& p) {
           {"depth", p.depth},
           {"page_size", p.page_size},
           {"tensor_parallel", p.tensor_parallel},
-          {"pipeline_parallel", p.pipeline_parallel}};
+          {"pipeline_parallel", p.pipeline_parallel},
+          {"disaggregated", p.disaggregated}};
 }
 
 BenchPoint point_from_json(const json& point, const std::string& where) { return point_of(Fields(point, where, "")); }

@@ -50,6 +50,7 @@ std::string labels_of(const BenchRow& row) {
                  {"page_size", fmt::to_string(p.page_size)},
                  {"tensor_parallel", fmt::to_string(p.tensor_parallel)},
                  {"pipeline_parallel", fmt::to_string(p.pipeline_parallel)},
+                 {"disaggregated", p.disaggregated ? "1" : "0"},
                  {"method", row.method},
                  {"check", outcome(row)}});
 }

@@ -24,7 +24,7 @@ struct Axis {
 constexpr auto kLeft = Align::left;
 constexpr auto kRight = Align::right;
 
-const std::array<Axis, 13> kAxes = {{
+const std::array<Axis, 14> kAxes = {{
     {"model", kLeft, "", [](const BenchPoint& p) { return p.model; }},
     {"arch", kLeft, "", [](const BenchPoint& p) { return p.architecture; }},
     {"backend", kLeft, "", [](const BenchPoint& p) { return p.backend; }},
@@ -38,6 +38,7 @@ const std::array<Axis, 13> kAxes = {{
     {"page", kRight, "0", [](const BenchPoint& p) { return fmt::to_string(p.page_size); }},
     {"tp", kRight, "1", [](const BenchPoint& p) { return fmt::to_string(p.tensor_parallel); }},
     {"pp", kRight, "1", [](const BenchPoint& p) { return fmt::to_string(p.pipeline_parallel); }},
+    {"apart", kLeft, "-", [](const BenchPoint& p) { return std::string(p.disaggregated ? "yes" : "-"); }},
 }};
 
 // ---- columns of figures ----
@@ -150,6 +151,7 @@ std::string series_name(const BenchPoint& p, const std::string& method) {
   if (p.page_size > 0) out += fmt::format("/page:{}", p.page_size);
   if (p.tensor_parallel > 1) out += fmt::format("/tp:{}", p.tensor_parallel);
   if (p.pipeline_parallel > 1) out += fmt::format("/pp:{}", p.pipeline_parallel);
+  if (p.disaggregated) out += "/disagg";
   return fmt::format("{}/{}", out, method);
 }
 

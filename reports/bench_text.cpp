@@ -104,7 +104,7 @@ std::string probes(const BenchRun& run) {
 std::string ranks_table(const BenchRun& run, const Axes& axes) {
   std::vector<Table::Column> columns = axes.columns();
   columns.push_back({"method", Align::left});
-  for (const char* title : {"rank", "compute", "exchange", "waiting", "sent", "memory"})
+  for (const char* title : {"rank", "compute", "exchange", "transfer", "waiting", "sent", "memory"})
     columns.push_back({title, Align::right});
   columns.push_back({"host", Align::left});
   Table table(columns);
@@ -117,8 +117,8 @@ std::string ranks_table(const BenchRun& run, const Axes& axes) {
       const double all = r.compute_seconds + r.communication_seconds + r.waiting_seconds;
       const auto share = [&](double part) { return all > 0.0 ? percent(part / all) : std::string("-"); };
       for (std::string cell : {std::string(one_line(row.method)), fmt::to_string(r.rank), share(r.compute_seconds),
-                               share(r.communication_seconds), share(r.waiting_seconds),
-                               scaled(static_cast<double>(r.sent_bytes + r.reduced_bytes), "B"),
+                               share(r.communication_seconds), share(r.transfer_seconds), share(r.waiting_seconds),
+                               scaled(static_cast<double>(r.sent_bytes + r.reduced_bytes + r.transferred_bytes), "B"),
                                mebibytes(r.peak_memory_bytes), one_line(r.host) + (r.pinned ? "" : ", not pinned")})
         cells.push_back(std::move(cell));
       table.add(std::move(cells));

@@ -1,9 +1,11 @@
 #include "backends/parallel/parallel_backend.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include <fmt/format.h>
 
+#include "backends/parallel/disaggregated_session.h"
 #include "backends/parallel/joined_taps.h"
 #include "backends/parallel/parallel_cache.h"
 #include "core/error.h"
@@ -155,13 +157,15 @@ class ParallelBackend final : public backends::Backend {
       return Support::no(fmt::format("{} parallel {}: {}", shards ? "tensor" : "pipeline",
                                      shards ? run.tensor_parallel : run.pipeline_parallel, fault->rule));
     }
+    if (const auto rule = run.disaggregated ? why_not_apart(config) : std::nullopt)
+      return Support::no("prefill and decode apart: " + *rule);
     return backend_.supports(config, run);
   }
 
   [[nodiscard]] backends::MemoryEstimate memory(const ModelConfig& config, const RunConfig& run,
                                                 const KvLimits& limits) const override {
     backends::MemoryEstimate sum;
-    for (Index worker = 0; worker < split_of(run).workers(); ++worker) {
+    for (Index worker = 0; worker < workers_of(run); ++worker) {
       const backends::MemoryEstimate own =
           backend_.memory(config, run_of_worker(run, config.num_layers, worker), limits);
       sum.weights_bytes += own.weights_bytes;
@@ -174,9 +178,11 @@ class ParallelBackend final : public backends::Backend {
   [[nodiscard]] std::unique_ptr<backends::Session> load(const Model& model, const RunConfig& run) override {
     if (const Support support = supports(model.config, run); !support)
       throw request_error("config.unsupported", support.reason);
-    PartHolders* const holders = holders_(split_of(run));
+    PartHolders* const holders = holders_(run);
     if (holders == nullptr) return backend_.load(model, run);
-    return make_parallel_session(model.config, split_of(run), holders->load(model, run), *holders);
+    LoadedParts loaded = holders->load(model, run);
+    if (run.disaggregated) return apart(model.config, run, std::move(loaded), *holders);
+    return make_parallel_session(model.config, split_of(run), std::move(loaded), *holders);
   }
 
   [[nodiscard]] std::optional<backends::DeviceRates> measure_rates(const RunConfig& run, double seconds) override {
@@ -184,7 +190,27 @@ class ParallelBackend final : public backends::Backend {
   }
 
  private:
-  static Split split_of(const RunConfig& run) { return {run.tensor_parallel, run.pipeline_parallel}; }
+  // Two instances as one session.
+  static std::unique_ptr<backends::Session> apart(const ModelConfig& config, const RunConfig& run, LoadedParts loaded,
+                                                  PartHolders& holders) {
+    const Split split = split_of(run);
+    LoadedParts decode;
+    const auto move_second_half = [](auto& from, auto& to) {
+      const auto half = static_cast<std::ptrdiff_t>(from.size() / 2);
+      to.assign(std::move_iterator(from.begin() + half), std::move_iterator(from.end()));
+      from.resize(static_cast<std::size_t>(half));
+    };
+    move_second_half(loaded.models, decode.models);
+    move_second_half(loaded.sessions, decode.sessions);
+    Instances both;
+    both.prefill = make_parallel_session(config, split, std::move(loaded), holders);
+    both.decode = make_parallel_session(config, split, std::move(decode), holders, split.workers());
+    both.receiver_offset = split.workers();
+    both.take_times = [&holders, count = workers_of(run)](bool with_events) {
+      return holders.take_times(count, with_events);
+    };
+    return make_disaggregated_session(config, std::move(both));
+  }
 
   backends::Backend& backend_;
   HoldersOf holders_;
@@ -197,8 +223,8 @@ std::unique_ptr<backends::Backend> make_parallel_backend(backends::Backend& back
 }
 
 std::unique_ptr<backends::Session> make_parallel_session(const ModelConfig& config, const Split& split,
-                                                         LoadedParts loaded, PartHolders& holders) {
-  return std::make_unique<ParallelSession>(std::make_shared<Team>(config, split, std::move(loaded), holders));
+                                                         LoadedParts loaded, PartHolders& holders, Index first) {
+  return std::make_unique<ParallelSession>(std::make_shared<Team>(config, split, std::move(loaded), holders, first));
 }
 
 }  // namespace mlbench::parallel

@@ -15,15 +15,19 @@
 
 namespace mlbench::parallel {
 
-// Who holds the parts under a split; null: the backend itself holds the model.
-using HoldersOf = std::function<PartHolders*(const Split& split)>;
+// Who holds the parts under a run's split, of both instances where it is disaggregated; null: the backend itself holds
+// the model.
+using HoldersOf = std::function<PartHolders*(const backends::RunConfig& run)>;
 
 // `backend` answers for the kind of workers that there are: what they are, what they support, memory (of all of them
-// together, which may stand on one machine). load() takes the split of its RunConfig. All must outlive this.
+// together, which may stand on one machine). load() takes the split of its RunConfig, and makes of a disaggregated run
+// the session of disaggregated_session.h. All must outlive this.
 [[nodiscard]] std::unique_ptr<backends::Backend> make_parallel_backend(backends::Backend& backend, HoldersOf holders);
 
-// A model's parts as one model; `loaded` as part_of() has split it.
+// A model's parts as one model; `loaded` as part_of() has split it. `first`: the number that the holders give to the
+// first of its workers.
 [[nodiscard]] std::unique_ptr<backends::Session> make_parallel_session(const ModelConfig& config, const Split& split,
-                                                                       LoadedParts loaded, PartHolders& holders);
+                                                                       LoadedParts loaded, PartHolders& holders,
+                                                                       Index first = 0);
 
 }  // namespace mlbench::parallel

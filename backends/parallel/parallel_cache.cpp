@@ -170,4 +170,12 @@ void ParallelCache::debug_set_kv(SeqId id, Index begin, const ConstTensorView& k
   });
 }
 
+SlotRuns ParallelCache::disagg_prepare_recv(SeqId id, Index count) {
+  return answer("disagg_prepare_recv", [&](KvCache& cache) { return cache.disagg_prepare_recv(id, count); });
+}
+
+void ParallelCache::disagg_mark_send(SeqId id, Index begin, const SlotRuns& slots, Index receiver_offset) {
+  change("disagg_mark_send", [&](KvCache& cache) { cache.disagg_mark_send(id, begin, slots, receiver_offset); });
+}
+
 }  // namespace mlbench::parallel

@@ -12,9 +12,10 @@
 
 namespace mlbench::parallel {
 
-// A session of each worker, and the parts that they were made from where these are here.
+// A session of each worker, and the parts that they were made from where these are here. Of a disaggregated run, the
+// workers of the prefill instance, then those of the decode instance.
 struct LoadedParts {
-  std::vector<Model> models;
+  std::vector<std::shared_ptr<const Model>> models;
   std::vector<std::unique_ptr<backends::Session>> sessions;
 };
 
@@ -38,6 +39,9 @@ class PartHolders {
 // Threads, which share the backend.
 [[nodiscard]] std::unique_ptr<PartHolders> make_thread_holders(backends::Backend& backend);
 
+// How many workers there are under `run`, in both instances where it is disaggregated.
+[[nodiscard]] Index workers_of(const backends::RunConfig& run);
+[[nodiscard]] Split split_of(const backends::RunConfig& run);
 // Under what a worker loads its part.
 [[nodiscard]] backends::RunConfig run_of_worker(const backends::RunConfig& run, Index layers, Index worker);
 

@@ -138,7 +138,12 @@ class RankServer final : public plugin::Server {
  public:
   RankServer(const RankOptions& options, backends::Backend& backend, const RankPlace& place, Channel& channel,
              std::atomic<Doing>& doing)
-      : Server(backend, channel), options_(options), backend_(backend), place_(place), doing_(doing) {}
+      : Server(backend, channel),
+        options_(options),
+        backend_(backend),
+        channel_(channel),
+        place_(place),
+        doing_(doing) {}
 
  private:
   void set_busy(Op op, bool busy) override {
@@ -174,9 +179,25 @@ class RankServer final : public plugin::Server {
   [[nodiscard]] backends::RunConfig run_config(const backends::RunConfig& asked) override {
     backends::RunConfig run = asked;
     run.device = device_of_rank(asked.device, backend_.devices(), place_);
-    run.group =
-        recorded(options_.group({run.tensor_parallel, run.pipeline_parallel}, options_.rank, doing_), recorder_);
+    const RankLinks links = options_.links(run, options_.rank, doing_);
+    run.group = recorded(links.group, recorder_);
+    if (links.transports == nullptr) return run;
+    run.transports = recorded(links.transports, recorder_);
+    std::erase_if(transports_, [](const auto& each) { return each.expired(); });
+    transports_.push_back(links.transports);
     return run;
+  }
+
+  // What was sent to another rank may need this one to go on.
+  void have_time() override {
+    constexpr int kQuickTries = 2000;  // most of it has gone by then; where nobody takes it, that may last
+    for (int tries = 0; !channel_.has_something(tries < kQuickTries ? 0 : 1); ++tries) {
+      const auto moves = [](const auto& each) {
+        const auto transports = each.lock();
+        return transports != nullptr && transports->moving();
+      };
+      if (std::ranges::count_if(transports_, moves) == 0) return;
+    }
   }
 
   void give_times(Reader& request, Writer& reply) {
@@ -188,10 +209,12 @@ class RankServer final : public plugin::Server {
 
   const RankOptions& options_;
   const backends::Backend& backend_;
+  const Channel& channel_;
   RankPlace place_;
   std::atomic<Doing>& doing_;
   Recorder recorder_;
   double busy_since_ = 0.0;
+  std::vector<std::weak_ptr<backends::KvTransports>> transports_;  // of its sessions
   std::shared_ptr<Weights> weights_ = std::make_shared<Weights>();
 };
 

@@ -8,10 +8,17 @@
 #include <vector>
 
 #include "backends/backend.h"
+#include "backends/kv_transport.h"
 #include "backends/parallel/rank_protocol.h"
 #include "models/parts.h"
 
 namespace mlbench::parallel {
+
+// What a worker reaches others with: those of its instance, and where there are two its like in the other.
+struct RankLinks {
+  std::shared_ptr<backends::Group> group;
+  std::shared_ptr<backends::KvTransports> transports;  // null where there is one instance
+};
 
 // What of a rank depends on how ranks reach each other.
 struct RankOptions {
@@ -19,8 +26,8 @@ struct RankOptions {
   Meeting meeting;
   std::string version;
   std::function<std::unique_ptr<backends::Backend>(const std::string& name)> make_backend;
-  // Of this rank as one of the split's workers; called by all of them together.
-  std::function<std::shared_ptr<backends::Group>(const Split& split, Index worker, std::atomic<Doing>& doing)> group;
+  // Of this rank as one of the run's workers; called by all of them together.
+  std::function<RankLinks(const backends::RunConfig& run, Index rank, std::atomic<Doing>& doing)> links;
 };
 
 // Connects to the program and serves it. Returns when the program is done; where it vanishes while this waits for other

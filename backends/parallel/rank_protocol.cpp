@@ -40,8 +40,11 @@ void put(plugin::Writer& to, const Hello& hello) {
 }
 
 void put(plugin::Writer& to, const WorkerTimes& times, double now) {
-  for (const double seconds : {now, times.busy, times.all_reduce, times.send, times.receive}) to.number(seconds);
-  for (const std::uint64_t bytes : {times.reduced_bytes, times.sent_bytes, times.peak_memory_bytes}) to.number(bytes);
+  for (const double seconds : {now, times.busy, times.all_reduce, times.send, times.receive, times.transfer})
+    to.number(seconds);
+  for (const std::uint64_t bytes :
+       {times.reduced_bytes, times.sent_bytes, times.transferred_bytes, times.peak_memory_bytes})
+    to.number(bytes);
   to.number<std::uint64_t>(times.events.size());
   for (const WorkerEvent& event : times.events) {
     to.number(event.activity);
@@ -53,13 +56,14 @@ void put(plugin::Writer& to, const WorkerTimes& times, double now) {
 WorkerTimes get_times(plugin::Reader& from, const std::function<double(double now)>& offset) {
   WorkerTimes out;
   const double shift = offset(from.number<double>());
-  for (double* seconds : {&out.busy, &out.all_reduce, &out.send, &out.receive}) *seconds = from.number<double>();
-  for (std::uint64_t* bytes : {&out.reduced_bytes, &out.sent_bytes, &out.peak_memory_bytes})
+  for (double* seconds : {&out.busy, &out.all_reduce, &out.send, &out.receive, &out.transfer})
+    *seconds = from.number<double>();
+  for (std::uint64_t* bytes : {&out.reduced_bytes, &out.sent_bytes, &out.transferred_bytes, &out.peak_memory_bytes})
     *bytes = from.number<std::uint64_t>();
   const auto count = from.number<std::uint64_t>();
   for (std::uint64_t i = 0; i < count; ++i) {
     const auto activity = from.number<Activity>();
-    if (activity > Activity::receive) throw plugin::Malformed("an activity of no known kind");
+    if (activity > Activity::transfer) throw plugin::Malformed("an activity of no known kind");
     const double begin = from.number<double>() + shift;
     out.events.push_back({activity, begin, from.number<double>() + shift});
   }

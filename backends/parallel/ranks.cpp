@@ -190,10 +190,10 @@ class MpiRanks final : public Ranks {
   }
 
   [[nodiscard]] LoadedParts load(const Model& model, const backends::RunConfig& run) override {
-    const Split split{run.tensor_parallel, run.pipeline_parallel};
+    const Split split = split_of(run);
     LoadedParts out;
-    out.sessions.resize(static_cast<std::size_t>(split.workers()));
-    Crew crew(split.workers());
+    out.sessions.resize(static_cast<std::size_t>(workers_of(run)));
+    Crew crew(workers_of(run));
     const auto each = [&](Index worker) {
       const auto at = static_cast<std::size_t>(worker);
       backends::RunConfig own = run_of_worker(run, model.config.num_layers, worker);
@@ -207,7 +207,7 @@ class MpiRanks final : public Ranks {
       first = worker;
       leave();
     };
-    const std::vector<std::exception_ptr> thrown = crew.run(0, split.workers(), each, on_failure);
+    const std::vector<std::exception_ptr> thrown = crew.run(0, workers_of(run), each, on_failure);
     if (!first) return out;
     try {
       std::rethrow_exception(thrown[static_cast<std::size_t>(*first)]);

@@ -34,6 +34,48 @@ class RecordedGroup final : public backends::Group {
   Recorder& recorder_;
 };
 
+class RecordedTransport final : public backends::KvTransport {
+ public:
+  RecordedTransport(std::shared_ptr<backends::KvTransport> transport, Recorder& recorder)
+      : transport_(std::move(transport)), recorder_(recorder) {}
+
+  void attach(const backends::KvEndpoint& own) override { transport_->attach(own); }
+  [[nodiscard]] backends::KvEndpoint own() const override { return transport_->own(); }
+  [[nodiscard]] backends::KvEndpoint receiver(Index receiver_offset) const override {
+    return transport_->receiver(receiver_offset);
+  }
+  void send(Index receiver_offset, const backends::KvEntries& entries) override {
+    const double begin = Recorder::now();
+    transport_->send(receiver_offset, entries);
+    recorder_.note(Activity::transfer, begin, Recorder::now(), entries.keys.size() + entries.values.size());
+  }
+  [[nodiscard]] backends::KvEntries receive() override {
+    const double begin = Recorder::now();
+    backends::KvEntries entries = transport_->receive();
+    recorder_.note(Activity::transfer, begin, Recorder::now());
+    return entries;
+  }
+
+ private:
+  std::shared_ptr<backends::KvTransport> transport_;
+  Recorder& recorder_;
+};
+
+class RecordedTransports final : public backends::KvTransports {
+ public:
+  RecordedTransports(std::shared_ptr<backends::KvTransports> transports, Recorder& recorder)
+      : transports_(std::move(transports)), recorder_(recorder) {}
+
+  [[nodiscard]] std::shared_ptr<backends::KvTransport> next() override {
+    return std::make_shared<RecordedTransport>(transports_->next(), recorder_);
+  }
+  [[nodiscard]] bool moving() override { return transports_->moving(); }
+
+ private:
+  std::shared_ptr<backends::KvTransports> transports_;
+  Recorder& recorder_;
+};
+
 }  // namespace
 
 std::string_view name(Activity activity) {
@@ -42,6 +84,7 @@ std::string_view name(Activity activity) {
     case Activity::all_reduce: return "all-reduce";
     case Activity::send: return "send";
     case Activity::receive: return "receive";
+    case Activity::transfer: return "transfer";
   }
   return "?";
 }
@@ -59,6 +102,10 @@ void Recorder::note(Activity activity, double begin, double end, std::size_t byt
       times_.sent_bytes += bytes;
       break;
     case Activity::receive: times_.receive += seconds; break;
+    case Activity::transfer:
+      times_.transfer += seconds;
+      times_.transferred_bytes += bytes;
+      break;
   }
   if (times_.events.size() < kMostEvents) times_.events.push_back({activity, begin, end});
 }
@@ -67,6 +114,11 @@ WorkerTimes Recorder::take() { return std::exchange(times_, {}); }
 
 std::shared_ptr<backends::Group> recorded(std::shared_ptr<backends::Group> group, Recorder& recorder) {
   return std::make_shared<RecordedGroup>(std::move(group), recorder);
+}
+
+std::shared_ptr<backends::KvTransports> recorded(std::shared_ptr<backends::KvTransports> transports,
+                                                 Recorder& recorder) {
+  return std::make_shared<RecordedTransports>(std::move(transports), recorder);
 }
 
 }  // namespace mlbench::parallel

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "backends/group.h"
+#include "backends/kv_transport.h"
 #include "backends/parallel/worker_times.h"
 
 namespace mlbench::parallel {
@@ -26,5 +27,9 @@ class Recorder {
 
 // A group whose calls are noted. `recorder` must outlive it.
 [[nodiscard]] std::shared_ptr<backends::Group> recorded(std::shared_ptr<backends::Group> group, Recorder& recorder);
+
+// Transports whose ends are noted: what they send, and what they wait for.
+[[nodiscard]] std::shared_ptr<backends::KvTransports> recorded(std::shared_ptr<backends::KvTransports> transports,
+                                                               Recorder& recorder);
 
 }  // namespace mlbench::parallel

@@ -26,8 +26,13 @@ std::optional<Error> error_of(const std::exception_ptr& thrown) {
 
 }  // namespace
 
-Team::Team(const ModelConfig& config, const Split& split, LoadedParts loaded, PartHolders& holders)
-    : config_(config), split_(split), holders_(holders), loaded_(std::move(loaded)), crew_(split.workers()) {}
+Team::Team(const ModelConfig& config, const Split& split, LoadedParts loaded, PartHolders& holders, Index first)
+    : config_(config),
+      split_(split),
+      holders_(holders),
+      loaded_(std::move(loaded)),
+      first_(first),
+      crew_(split.workers()) {}
 
 void Team::all(std::string_view doing, const Work& work) { run(0, workers(), doing, work); }
 
@@ -47,7 +52,7 @@ void Team::run(Index first, Index count, std::string_view doing, const Work& wor
     const bool blameless = error.code() == "parallel.stopped";
     if (failure && (blameless || failure->code() != "parallel.stopped")) return;
     failure.emplace(error);
-    culprit = error.code() == "backend.timeout" ? holders_.culprit(worker) : worker;
+    culprit = error.code() == "backend.timeout" ? holders_.culprit(first_ + worker) : first_ + worker;
     if (!blameless) holders_.leave();
   };
   const std::vector<std::exception_ptr> thrown = crew_.run(first, count, work, on_failure);
@@ -59,13 +64,12 @@ void Team::run(Index first, Index count, std::string_view doing, const Work& wor
   if (refused == count) throw Error(*error_of(*one));
   holders_.leave();
   const Index worker = first + static_cast<Index>(one - thrown.begin());
-  throw failed(
-      fmt::format("{}: {} refused what others took: {}", doing, holders_.name(worker), error_of(*one)->message()));
+  throw failed(fmt::format("{}: {} refused what others took: {}", doing, name(worker), error_of(*one)->message()));
 }
 
 void Team::differ(std::string_view doing, Index first, Index other, const std::string& how) const {
   throw Error(ErrorKind::internal, "parallel.differs",
-              fmt::format("{}: {} and {} differ in {}", doing, holders_.name(first), holders_.name(other), how));
+              fmt::format("{}: {} and {} differ in {}", doing, name(first), name(other), how));
 }
 
 void Team::require_same(std::string_view doing, std::string_view what, Index first, std::span<const std::byte> of_first,

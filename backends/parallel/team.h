@@ -12,7 +12,8 @@ namespace mlbench::parallel {
 
 class Team {
  public:
-  Team(const ModelConfig& config, const Split& split, LoadedParts loaded, PartHolders& holders);
+  // `first`: the number that the holders give to the first of them.
+  Team(const ModelConfig& config, const Split& split, LoadedParts loaded, PartHolders& holders, Index first = 0);
 
   [[nodiscard]] const ModelConfig& config() const { return config_; }
   [[nodiscard]] const Split& split() const { return split_; }
@@ -42,12 +43,14 @@ class Team {
                     Index other, std::span<const std::byte> of_other) const;
 
  private:
+  [[nodiscard]] std::string name(Index worker) const { return holders_.name(first_ + worker); }
   void run(Index first, Index count, std::string_view doing, const Work& work);
 
   ModelConfig config_;
   Split split_;
   PartHolders& holders_;
   LoadedParts loaded_;
+  Index first_;
   Crew crew_;
 };
 

@@ -338,6 +338,7 @@ class InProcessBackend final : public backends::Backend {
   }
 
   [[nodiscard]] Support supports(const ModelConfig& config, const RunConfig& run) const override {
+    if (run.disaggregated) return Support::no("prefill and decode apart: a library's caches do not send their entries");
     const CConfig c(config);
     const mlbench_run how = to_c(run);
     return ask("supports", table_.supports, c.get(), &how);

@@ -126,6 +126,27 @@ class RemoteCache final : public backends::KvCache {
     ask_nothing("debug_set_kv", Op::debug_set_kv, message);
   }
 
+  // Its transport stands where it does.
+  SlotRuns disagg_prepare_recv(SeqId id, Index count) override {
+    const char* doing = "disagg_prepare_recv";
+    SlotRuns slots;
+    caller_->read(doing, caller_->ask(doing, Op::prepare_recv, entries(id, count, 0)), [&](Reader& answer) {
+      const auto list = answer.list<Index>();
+      try {
+        slots = SlotRuns::decoded(list);
+      } catch (const Error& error) {
+        throw Malformed(error.message());
+      }
+      if (slots.size() != count) throw Malformed(fmt::format("{} slots for {} entries", slots.size(), count));
+    });
+    return slots;
+  }
+  void disagg_mark_send(SeqId id, Index begin, const SlotRuns& slots, Index receiver_offset) override {
+    Writer message = entries(id, begin, receiver_offset);
+    message.list(std::span<const Index>(slots.encoded()));
+    ask_nothing("disagg_mark_send", Op::mark_send, message);
+  }
+
  private:
   [[nodiscard]] Writer request() const {
     Writer message;

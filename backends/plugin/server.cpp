@@ -44,6 +44,7 @@ class RemoteSink final : public backends::TapSink {
 void Server::run() {
   try {
     while (true) {
+      have_time();
       const Channel::Message message = channel_.receive();
       const auto op = static_cast<Op>(message.kind);
       set_busy(op, true);
@@ -239,8 +240,17 @@ void Server::handle_cache(Op op, Reader& request, Writer& reply) {
     case Op::num_available_pages: return reply.number(kv.num_available_pages());
     case Op::total_sequence_length: return reply.number(kv.total_sequence_length());
     case Op::sequence_length: return reply.number(kv.sequence_length(request.number<SeqId>()));
+    case Op::prepare_recv:
+    case Op::mark_send: return transfer(op, kv, request, reply);
     default: return entries(op, kv, request, reply);
   }
+}
+
+void Server::transfer(Op op, backends::KvCache& kv, Reader& request, Writer& reply) {
+  const auto id = request.number<SeqId>();
+  const auto a = request.number<Index>(), b = request.number<Index>();
+  if (op == Op::prepare_recv) return reply.list(span_of(kv.disagg_prepare_recv(id, a).encoded()));
+  kv.disagg_mark_send(id, a, SlotRuns::decoded(request.list<Index>()), b);
 }
 
 void Server::entries(Op op, backends::KvCache& kv, Reader& request, Writer& reply) {

@@ -29,6 +29,8 @@ class Server {
   [[nodiscard]] virtual Model read_model(ModelConfig config, Reader& request) = 0;
   // What the session is loaded under.
   [[nodiscard]] virtual backends::RunConfig run_config(const backends::RunConfig& asked) { return asked; }
+  // Before the next request is waited for.
+  virtual void have_time() {}
   // A request is being answered, or it has been.
   virtual void set_busy(Op /*op*/, bool /*busy*/) {}
   // Operations beyond those of backends.
@@ -56,6 +58,7 @@ class Server {
   void run_rows(Op op, Reader& request, Writer& reply);
   void change_cache(Op op, Reader& request);
   void handle_cache(Op op, Reader& request, Writer& reply);
+  static void transfer(Op op, backends::KvCache& kv, Reader& request, Writer& reply);
   void entries(Op op, backends::KvCache& kv, Reader& request, Writer& reply);
   ConstTensorView lent(const ConstTensorView& x);
   void give(Writer& reply, Guarded& result, std::string_view doing, const ConstTensorView* input = nullptr);

@@ -111,6 +111,11 @@ void Channel::share(int outgoing_fd, int incoming_fd) {
   incoming_.emplace(incoming_fd, Arena::Use::read);
 }
 
+bool Channel::has_something(int milliseconds) const {
+  pollfd entry{fd_, POLLIN, 0};
+  return ::poll(&entry, 1, milliseconds) != 0;
+}
+
 void Channel::wait(short events, const Deadline& deadline) const {
   using std::chrono::milliseconds;
   int timeout = -1;
@@ -257,7 +262,7 @@ void visit_config(const Visit& visit, Config& c) {
 template <class Visit, class Run>
 void visit_run(const Visit& visit, Run& r) {
   each(visit, r.dtype, r.device, r.threads, r.tensor_parallel, r.pipeline_parallel, r.shard, r.stage, r.first_layer,
-       r.micro_batches);
+       r.micro_batches, r.disaggregated);
 }
 
 template <class Visit, class Limits>

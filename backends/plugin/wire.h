@@ -47,6 +47,8 @@ enum class Op : std::uint32_t {
   num_available_pages,
   total_sequence_length,
   sequence_length,
+  prepare_recv,
+  mark_send,
   debug_get_kv,
   debug_set_kv,
   unload,
@@ -167,6 +169,8 @@ class Channel {
   // one before: it may take that one's place.
   void send(std::uint32_t kind, const Writer& message, const Deadline& deadline = std::nullopt, bool bulk = false);
   [[nodiscard]] Message receive(const Deadline& deadline = std::nullopt);
+  // Whether something has come, or the other side is gone, within some time.
+  [[nodiscard]] bool has_something(int milliseconds) const;
 
  private:
   void wait(short events, const Deadline& deadline) const;

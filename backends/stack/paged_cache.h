@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -51,6 +52,8 @@ class PagedCache : public backends::KvCache {
   void debug_set_kv(SeqId id, Index begin, const ConstTensorView& keys, const ConstTensorView& values) override;
 
   void connect(backends::KvTransport& transport) override;
+  // The same, of one that it keeps.
+  void connect(std::shared_ptr<backends::KvTransport> transport);
   SlotRuns disagg_prepare_recv(SeqId id, Index count) override;
   void disagg_mark_send(SeqId id, Index begin, const SlotRuns& slots, Index receiver_offset) override;
 
@@ -97,6 +100,7 @@ class PagedCache : public backends::KvCache {
   paging::PageTable table_;
   std::optional<paging::ForwardPlan> plan_, looked_at_;
   backends::KvTransport* transport_ = nullptr;
+  std::shared_ptr<backends::KvTransport> kept_;  // where nobody else keeps it
 };
 
 }  // namespace mlbench::stack

@@ -1,4 +1,6 @@
 // Entries that come from another cache, and entries that go to one.
+#include <utility>
+
 #include <fmt/format.h>
 
 #include "backends/stack/paged_cache.h"
@@ -19,6 +21,11 @@ void PagedCache::connect(backends::KvTransport& transport) {
                     .page_size = page_size_,
                     .slots = num_pages() * page_size_});
   transport_ = &transport;
+}
+
+void PagedCache::connect(std::shared_ptr<backends::KvTransport> transport) {
+  connect(*transport);
+  kept_ = std::move(transport);
 }
 
 backends::KvTransport& PagedCache::transport(const char* operation) const {

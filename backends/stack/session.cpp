@@ -50,7 +50,9 @@ std::unique_ptr<backends::KvCache> Session::create_paged_kv_cache(const KvLimits
                                     "them to other positions; the {} backend has windows for gpt_bigcode alone",
                                     mlbench::name(config_.architecture), backend_));
   }
-  return make_cache(limits);
+  std::unique_ptr<PagedCache> cache = make_cache(limits);
+  if (run_.transports != nullptr) cache->connect(run_.transports->next());
+  return cache;
 }
 
 PagedCache& Session::own(backends::KvCache& cache) const {

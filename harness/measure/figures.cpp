@@ -71,13 +71,16 @@ void complete(BenchRow& row, const ModelConfig& config, const ProbeResult* rates
 
 namespace {
 
-Index ranks_of(const BenchPoint& point) { return point.tensor_parallel * point.pipeline_parallel; }
+Index ranks_of(const BenchPoint& point) {
+  return point.tensor_parallel * point.pipeline_parallel * (point.disaggregated ? 2 : 1);
+}
 
 // `threads`: of the row in one piece, or nothing where any number will do.
 const BenchRow* in_one_piece(std::span<const BenchRow> rows, const BenchRow& split, bool same_threads) {
   for (const BenchRow& row : rows) {
     BenchPoint point = split.point;
     point.tensor_parallel = point.pipeline_parallel = 1;
+    point.disaggregated = false;
     if (!same_threads) point.threads = row.point.threads;
     if (row.point == point && row.method == split.method && row.tokens_per_second) return &row;
   }

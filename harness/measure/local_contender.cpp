@@ -10,7 +10,8 @@ backends::RunConfig run_of(const BenchPoint& point) {
           .device = point.device,
           .threads = point.threads,
           .tensor_parallel = point.tensor_parallel,
-          .pipeline_parallel = point.pipeline_parallel};
+          .pipeline_parallel = point.pipeline_parallel,
+          .disaggregated = point.disaggregated};
 }
 
 LocalContender::LocalContender(backends::Backend& backend, std::span<const PointPlan> points, Load load,
@@ -27,7 +28,8 @@ LocalContender::Loaded& LocalContender::loaded(const BenchPoint& point) {
 
 backends::Session& LocalContender::session(const BenchPoint& point) {
   Loaded& of_model = loaded(point);
-  auto& session = of_model.sessions[{point.threads, point.tensor_parallel, point.pipeline_parallel}];
+  auto& session =
+      of_model.sessions[{point.threads, point.tensor_parallel, point.pipeline_parallel, point.disaggregated}];
   if (session == nullptr) session = backend_.load(of_model.model, run_of(point));
   return *session;
 }

@@ -32,7 +32,8 @@ class LocalContender final : public Contender {
   using ModelKey = std::pair<std::string, std::string>;  // model, type
   struct Loaded {
     Model model;
-    std::map<std::tuple<int, Index, Index>, std::unique_ptr<backends::Session>> sessions;  // by threads, tp, pp
+    // By threads, tp, pp, and whether prefill and decode are apart.
+    std::map<std::tuple<int, Index, Index, bool>, std::unique_ptr<backends::Session>> sessions;
   };
 
   Loaded& loaded(const BenchPoint& point);

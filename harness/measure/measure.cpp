@@ -150,7 +150,7 @@ class Course {
     for (std::size_t i = 0; i < row.ranks.size(); ++i) {
       const parallel::WorkerTimes& from = time.workers[i];
       RankTimes& to = row.ranks[i];
-      const double communication = from.all_reduce + from.send;
+      const double communication = from.all_reduce + from.send + from.transfer;
       const double compute = from.busy - communication - from.receive;
       to.rank = static_cast<Index>(i);
       to.compute_seconds += compute;
@@ -158,6 +158,8 @@ class Course {
       to.waiting_seconds += time.seconds - compute - communication;
       to.reduced_bytes += from.reduced_bytes;
       to.sent_bytes += from.sent_bytes;
+      to.transfer_seconds += from.transfer;
+      to.transferred_bytes += from.transferred_bytes;
       to.peak_memory_bytes = from.peak_memory_bytes;
       to.events.clear();
       for (const parallel::WorkerEvent& event : from.events)

@@ -6,8 +6,10 @@
 
 #include <fmt/format.h>
 
+#include "backends/parallel/part_holders.h"
 #include "core/error.h"
 #include "core/json.h"
+#include "harness/measure/local_contender.h"
 #include "harness/measure/testbed.h"
 
 namespace mlbench::measure {
@@ -127,6 +129,7 @@ void Axes::override_by(const Axes& other) {
   replace(page_size, other.page_size);
   replace(tensor_parallel, other.tensor_parallel);
   replace(pipeline_parallel, other.pipeline_parallel);
+  replace(disaggregated, other.disaggregated);
   replace(methods, other.methods);
 }
 
@@ -160,9 +163,10 @@ std::vector<BenchPoint> points_of(const Axes& axes, const BenchPoint& fixed, int
   spread(points, or_default(axes.threads, threads), &BenchPoint::threads);
   spread(points, or_default<Index>(axes.tensor_parallel, 1), &BenchPoint::tensor_parallel);
   spread(points, or_default<Index>(axes.pipeline_parallel, 1), &BenchPoint::pipeline_parallel);
+  spread(points, or_default<Index>(axes.disaggregated, 0), &BenchPoint::disaggregated);
   // Of the machine's threads, each rank has its share.
   for (BenchPoint& point : points) {
-    const auto ranks = static_cast<int>(std::min<Index>(point.tensor_parallel * point.pipeline_parallel, threads));
+    const auto ranks = static_cast<int>(std::min<Index>(parallel::workers_of(run_of(point)), threads));
     if (axes.threads.empty()) point.threads = std::max(1, threads / std::max(1, ranks));
   }
   spread(points, or_default<Index>(axes.page_size, 16), &BenchPoint::page_size);

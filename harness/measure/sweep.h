@@ -14,6 +14,7 @@ struct Axes {
   std::vector<DType> dtypes;
   std::vector<int> threads;
   std::vector<Index> batch, prompt, gen, depth, page_size, tensor_parallel, pipeline_parallel;
+  std::vector<Index> disaggregated;  // 0, 1: prefill and decode together, apart
   std::vector<backends::Method> methods;
 
   // What stands in `other` replaces what stands here.

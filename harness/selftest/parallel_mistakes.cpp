@@ -216,6 +216,32 @@ const std::vector<ParallelMistakeInfo>& table() {  // NOLINT(readability-functio
        "the last worker's output layer differs in a last bit",
        N::workers,
        {"parallel.differs get_logits"}},
+      // ---- entries that go from the prefill instance to the decode instance ----
+      {M::transfer_page_short,
+       "transfers-page-short",
+       "the last page of what is sent is left out",
+       N::transfer,
+       {"cache.k"}},
+      {M::transfer_to_other,
+       "transfers-to-other",
+       "a shard sends to the receiver's next shard",
+       N::transfer_of_shards,
+       {"cache.k"}},
+      {M::transfer_layers_shifted,
+       "transfers-layers-shifted",
+       "a layer gets the entries of the next",
+       N::transfer_of_layers,
+       {"cache.k"}},
+      {M::transfer_keys_unrotated,
+       "transfers-keys-unrotated",
+       "keys are sent as they are before rotation",
+       N::transfer_of_rotated,
+       {"cache.k"}},
+      {M::transfer_values_for_keys,
+       "transfers-values-for-keys",
+       "values are sent in the place of keys, too",
+       N::transfer,
+       {"cache.k"}},
   };
   return all;
 }
@@ -225,6 +251,9 @@ const std::vector<ParallelMistakeInfo>& table() {  // NOLINT(readability-functio
 bool has(const ParallelScene& scene, Needs needs) {
   const ModelConfig config = config_of(scene);
   const bool shards = scene.split.tensor_parallel > 1, stages = scene.split.pipeline_parallel > 1;
+  const bool transfer = needs == N::transfer || needs == N::transfer_of_shards || needs == N::transfer_of_layers ||
+                        needs == N::transfer_of_rotated;
+  if (transfer != scene.disaggregated) return false;
   switch (needs) {
     case N::shards: return shards;
     case N::own_sums: return shards && config.architecture != Architecture::phi;
@@ -235,6 +264,10 @@ bool has(const ParallelScene& scene, Needs needs) {
     case N::uneven_stages: return stages && config.num_layers % scene.split.pipeline_parallel != 0;
     case N::positions: return stages && config.num_positions > 0;
     case N::workers: return true;
+    case N::transfer: return true;
+    case N::transfer_of_shards: return shards;
+    case N::transfer_of_layers: return layers_of_stage(config.num_layers, scene.split.pipeline_parallel, 0).count > 1;
+    case N::transfer_of_rotated: return config.rope.kind != RopeKind::none;
   }
   return false;
 }
@@ -250,6 +283,10 @@ std::string_view name(Needs needs) {
     case N::uneven_stages: return "stages, unequal";
     case N::positions: return "stages, gpt_bigcode";
     case N::workers: return "shards, stages";
+    case N::transfer: return "prefill and decode apart";
+    case N::transfer_of_shards: return "the same, with shards";
+    case N::transfer_of_layers: return "the same, of several layers";
+    case N::transfer_of_rotated: return "the same, but for gpt_bigcode";
   }
   return "";
 }

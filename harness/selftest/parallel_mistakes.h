@@ -61,6 +61,12 @@ enum class ParallelMistake {
   final_norm_differs,
   embedding_differs,
   head_differs,
+  // ---- entries that go from the prefill instance to the decode instance ----
+  transfer_page_short,
+  transfer_to_other,
+  transfer_layers_shifted,
+  transfer_keys_unrotated,
+  transfer_values_for_keys,
 };
 
 // Where a mistake can be made.
@@ -74,6 +80,10 @@ enum class Needs {
   uneven_stages,  // of L layers on P stages, P does not divide L
   positions,      // learned ones, and stages
   workers,
+  transfer,  // two instances, here and below
+  transfer_of_shards,
+  transfer_of_layers,  // more than one of a worker
+  transfer_of_rotated,
 };
 [[nodiscard]] bool has(const ParallelScene& scene, Needs needs);
 [[nodiscard]] std::string_view name(Needs needs);  // for people: "shards, own biases"

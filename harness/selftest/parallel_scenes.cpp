@@ -12,13 +12,19 @@ namespace {
 using nlohmann::json;
 
 constexpr ParallelScene kScenes[] = {
-    {Architecture::llama, {2, 1}},       {Architecture::llama, {4, 1}},       {Architecture::llama, {1, 2}},
-    {Architecture::llama, {1, 3}},       {Architecture::llama, {2, 2}},       {Architecture::orion, {2, 1}},
-    {Architecture::orion, {3, 1}},       {Architecture::orion, {1, 2}},       {Architecture::orion, {1, 3}},
-    {Architecture::olmo, {2, 1}},        {Architecture::olmo, {4, 1}},        {Architecture::olmo, {1, 2}},
-    {Architecture::olmo, {1, 3}},        {Architecture::phi, {2, 1}},         {Architecture::phi, {3, 1}},
-    {Architecture::phi, {1, 2}},         {Architecture::phi, {1, 3}},         {Architecture::phi, {2, 2}},
+    {Architecture::llama, {2, 1}},       {Architecture::llama, {4, 1}},
+    {Architecture::llama, {1, 2}},       {Architecture::llama, {1, 3}},
+    {Architecture::llama, {2, 2}},       {Architecture::orion, {2, 1}},
+    {Architecture::orion, {3, 1}},       {Architecture::orion, {1, 2}},
+    {Architecture::orion, {1, 3}},       {Architecture::olmo, {2, 1}},
+    {Architecture::olmo, {4, 1}},        {Architecture::olmo, {1, 2}},
+    {Architecture::olmo, {1, 3}},        {Architecture::phi, {2, 1}},
+    {Architecture::phi, {3, 1}},         {Architecture::phi, {1, 2}},
+    {Architecture::phi, {1, 3}},         {Architecture::phi, {2, 2}},
     {Architecture::gpt_bigcode, {1, 2}}, {Architecture::gpt_bigcode, {1, 3}},
+    {Architecture::llama, {1, 1}, true}, {Architecture::llama, {2, 2}, true},
+    {Architecture::orion, {1, 2}, true}, {Architecture::olmo, {2, 1}, true},
+    {Architecture::phi, {2, 1}, true},   {Architecture::gpt_bigcode, {1, 2}, true},
 };
 
 // As few as show it: stages of which one has more than one layer, and two or three that share them unequally.
@@ -36,8 +42,8 @@ std::string counted(Index count, const char* what) {
 std::span<const ParallelScene> parallel_scenes() { return kScenes; }
 
 std::string name(const ParallelScene& scene) {
-  return fmt::format("{}{}{}", mlbench::name(scene.architecture), counted(scene.split.tensor_parallel, "shards"),
-                     counted(scene.split.pipeline_parallel, "stages"));
+  return fmt::format("{}{}{}{}", mlbench::name(scene.architecture), counted(scene.split.tensor_parallel, "shards"),
+                     counted(scene.split.pipeline_parallel, "stages"), scene.disaggregated ? ", twice" : "");
 }
 
 ModelConfig config_of(const ParallelScene& scene) {
@@ -62,7 +68,9 @@ Model model_of(const ParallelScene& scene, DType dtype, std::uint64_t seed, Work
 }
 
 harness::Plan plan_of(const ParallelScene& scene, std::uint64_t seed) {
-  return {harness::make_plan(config_of(scene), harness::Extent::quick, seed, {5}).front()};
+  harness::Plan plan = {harness::make_plan(config_of(scene), harness::Extent::quick, seed, {5}).front()};
+  if (scene.disaggregated) plan.front().limits.page_size = 2;
+  return plan;
 }
 
 }  // namespace mlbench::selftest

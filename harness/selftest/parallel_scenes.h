@@ -11,10 +11,12 @@
 
 namespace mlbench::selftest {
 
-// Every architecture, with the splits that are legal for it. Biases wherever the architecture may have them.
+// Every architecture, with the splits that are legal for it, and in two instances. Biases wherever the architecture may
+// have them.
 struct ParallelScene {
   Architecture architecture;
   Split split;
+  bool disaggregated = false;
 
   friend bool operator==(const ParallelScene&, const ParallelScene&) = default;
 };
@@ -24,7 +26,7 @@ struct ParallelScene {
 
 [[nodiscard]] ModelConfig config_of(const ParallelScene& scene);
 [[nodiscard]] Model model_of(const ParallelScene& scene, DType dtype, std::uint64_t seed, Workers& workers);
-// One sequence: what goes between workers does so in every call.
+// One sequence: what goes between workers does so in every call. Between two instances, in several pages.
 [[nodiscard]] harness::Plan plan_of(const ParallelScene& scene, std::uint64_t seed);
 
 }  // namespace mlbench::selftest

@@ -12,11 +12,13 @@ BackendVerification verify(const ParallelScene& scene, backends::Backend& backen
   Workers alone(1);
   const Model model = model_of(scene, dtype, seed, alone);
   const auto holders = make_planted_holders(backend, planted, stages);
-  const auto workers = parallel::make_parallel_backend(backend, [&](const Split&) { return holders.get(); });
+  const auto workers =
+      parallel::make_parallel_backend(backend, [&](const backends::RunConfig&) { return holders.get(); });
   harness::BackendOptions options;
   options.run.dtype = dtype;
   options.run.tensor_parallel = scene.split.tensor_parallel;
   options.run.pipeline_parallel = options.run.micro_batches = scene.split.pipeline_parallel;
+  options.run.disaggregated = scene.disaggregated;
   options.run.threads = 1;
   options.seed = seed;
   return harness::verify_backend(model, *workers, plan_of(scene, seed), options, alone);

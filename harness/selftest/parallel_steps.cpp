@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "harness/selftest/passing_session.h"
+
 namespace mlbench::selftest {
 namespace {
 
@@ -22,27 +24,10 @@ backends::RunConfig alone(backends::RunConfig run) {
   return run;
 }
 
-class SteppedSession final : public backends::Session {
+class SteppedSession final : public PassingSession {
  public:
   SteppedSession(backends::Backend& backend, const Model& part, const backends::RunConfig& run, ParallelPlanted planted)
-      : session_(backend.load(part, alone(run))), config_(part.config), run_(run), planted_(std::move(planted)) {}
-
-  [[nodiscard]] backends::Arithmetic arithmetic() const override { return session_->arithmetic(); }
-  [[nodiscard]] backends::Support gives(Tap tap) const override { return session_->gives(tap); }
-  [[nodiscard]] backends::Support isolates_layers() const override { return session_->isolates_layers(); }
-  [[nodiscard]] std::unique_ptr<backends::KvCache> create_paged_kv_cache(const KvLimits& limits) override {
-    return session_->create_paged_kv_cache(limits);
-  }
-  void embed(std::span<const std::int32_t> ids, const TensorView& out) override { session_->embed(ids, out); }
-  void get_logits(const ConstTensorView& hidden, const TensorView& out) override { session_->get_logits(hidden, out); }
-  void batch_select_last_hidden_states(const ConstTensorView& hidden, std::span<const std::int32_t> positions,
-                                       const TensorView& out) override {
-    session_->batch_select_last_hidden_states(hidden, positions, out);
-  }
-  void run_part(const Part& part, const ConstTensorView& x, backends::KvCache& cache, const TensorView& out,
-                backends::TapSink* taps) override {
-    session_->run_part(part, x, cache, out, taps);
-  }
+      : PassingSession(backend.load(part, alone(run))), config_(part.config), run_(run), planted_(std::move(planted)) {}
 
   void forward(backends::Method method, const ConstTensorView& x, std::span<const std::int32_t> logit_positions,
                backends::KvCache& cache, const TensorView& out, backends::TapSink* taps) override {
@@ -51,7 +36,7 @@ class SteppedSession final : public backends::Session {
     take_rows(x, rows, taps);
     for (const Step& step : steps()) {
       HostTensor result(DType::f32, rows.shape());
-      session_->run_part(step.part, rows.view(), cache, result.view(), step.shown ? taps : nullptr);
+      session().run_part(step.part, rows.view(), cache, result.view(), step.shown ? taps : nullptr);
       rows = std::move(result);
     }
     if (!run_.is_last_stage()) return run_.group->send_on(rows.bytes());
@@ -84,9 +69,9 @@ class SteppedSession final : public backends::Session {
                    backends::TapSink* taps) {
     const auto count = static_cast<Index>(chosen.size());
     HostTensor hidden(DType::f32, Shape{count, config_.hidden_size});
-    session_->batch_select_last_hidden_states(rows.view(), chosen, hidden.view());
+    session().batch_select_last_hidden_states(rows.view(), chosen, hidden.view());
     const TensorView logits{DType::f32, {count, config_.vocab_size}, out.data};
-    session_->get_logits(hidden.view(), logits);
+    session().get_logits(hidden.view(), logits);
     const TapId id{Tap::logits, -1};
     if (taps != nullptr && taps->wants(id)) taps->take(id, logits);
   }
@@ -107,7 +92,6 @@ class SteppedSession final : public backends::Session {
     return out;
   }
 
-  std::unique_ptr<backends::Session> session_;
   ModelConfig config_;
   backends::RunConfig run_;
   ParallelPlanted planted_;

@@ -64,7 +64,7 @@ class Splits : public testing::TestWithParam<Tested> {
   BackendVerification verify(const Tested& tested, Extent extent) {
     const auto cpu = cpu::make_cpu_backend();
     const auto holders = make_thread_holders(*cpu);
-    const auto backend = make_parallel_backend(*cpu, [&](const Split&) { return holders.get(); });
+    const auto backend = make_parallel_backend(*cpu, [&](const backends::RunConfig&) { return holders.get(); });
     const ModelConfig config = config_of(tested.architecture, tested.many_heads);
     BackendOptions options;
     options.run = {.dtype = tested.dtype,

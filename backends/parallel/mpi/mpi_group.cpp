@@ -3,73 +3,24 @@
 #include <mpi.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <numeric>
 #include <vector>
 
-#include <fmt/format.h>
-
-#include "core/error.h"
+#include "backends/parallel/mpi/mpi_calls.h"
+#include "backends/parallel/mpi/mpi_transport.h"
+#include "backends/parallel/part_holders.h"
 
 namespace mlbench::parallel {
 namespace {
 
-constexpr std::size_t kMostAtOnce = std::size_t{1} << 28U;  // elements of one call: counts are int
-
-void check(int status, const char* doing) {
-  if (status == MPI_SUCCESS) return;
-  char text[MPI_MAX_ERROR_STRING] = {};
-  int length = 0;
-  MPI_Error_string(status, text, &length);
-  throw Error(ErrorKind::internal, "backend.failed", one_line(fmt::format("MPI: {}: {}", doing, text)));
-}
-
-// A communicator of its own.
-class Communicator {
- public:
-  Communicator(const std::vector<int>& ranks, int tag) {
-    MPI_Group world = MPI_GROUP_NULL, group = MPI_GROUP_NULL;
-    check(MPI_Comm_group(MPI_COMM_WORLD, &world), "the group of all ranks");
-    check(MPI_Group_incl(world, static_cast<int>(ranks.size()), ranks.data(), &group), "a group of ranks");
-    check(MPI_Comm_create_group(MPI_COMM_WORLD, group, tag, &comm_), "a communicator");
-    MPI_Group_free(&group);
-    MPI_Group_free(&world);
-    MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
-  }
-  ~Communicator() { MPI_Comm_free(&comm_); }
-  Communicator(const Communicator&) = delete;
-  Communicator& operator=(const Communicator&) = delete;
-
-  [[nodiscard]] MPI_Comm get() const { return comm_; }
-
- private:
-  MPI_Comm comm_ = MPI_COMM_NULL;
-};
-
-std::vector<int> numbered(Index first, Index count) {
-  std::vector<int> out(static_cast<std::size_t>(count));
-  std::iota(out.begin(), out.end(), static_cast<int>(first));
-  return out;
-}
-
-class Waiting {
- public:
-  explicit Waiting(std::atomic<Doing>& doing) : doing_(doing) { doing_ = Doing::waiting; }
-  ~Waiting() { doing_ = Doing::computing; }
-  Waiting(const Waiting&) = delete;
-  Waiting& operator=(const Waiting&) = delete;
-
- private:
-  std::atomic<Doing>& doing_;
-};
-
 // Rows that follow each other reach the next stage in order: MPI keeps the order of messages of one tag.
 class MpiGroup final : public backends::Group {
  public:
-  MpiGroup(const Split& split, Index worker, std::atomic<Doing>& doing)
+  // `first`: the rank of the instance's first worker.
+  MpiGroup(const Split& split, Index first, Index worker, std::atomic<Doing>& doing)
       : doing_(doing),
-        all_(numbered(0, split.workers()), kTagOfAll),
-        shards_(numbered(worker / split.tensor_parallel * split.tensor_parallel, split.tensor_parallel), kTagOfStage),
+        all_(numbered(first, split.workers()), kTagOfAll),
+        shards_(numbered(first + worker / split.tensor_parallel * split.tensor_parallel, split.tensor_parallel),
+                kTagOfStage),
         before_(static_cast<int>(worker - split.tensor_parallel)),
         behind_(static_cast<int>(worker + split.tensor_parallel)) {}
   ~MpiGroup() override {
@@ -105,14 +56,6 @@ class MpiGroup final : public backends::Group {
  private:
   static constexpr int kTagOfAll = 1, kTagOfStage = 2, kTagOfRows = 3;
 
-  template <class T, class Piece>
-  static void in_pieces(std::span<T> values, const Piece& piece) {
-    for (std::size_t first = 0; first < values.size(); first += kMostAtOnce) {
-      const auto some = values.subspan(first, std::min(kMostAtOnce, values.size() - first));
-      piece(some.data(), static_cast<int>(some.size()));
-    }
-  }
-
   std::atomic<Doing>& doing_;
   Communicator all_, shards_;
   int before_, behind_;
@@ -143,8 +86,11 @@ std::string MpiWorld::told_by_first(std::string text) const {
 
 void MpiWorld::abandon(int exit_code) { ::_exit(exit_code); }
 
-std::shared_ptr<backends::Group> make_mpi_group(const Split& split, Index worker, std::atomic<Doing>& doing) {
-  return std::make_shared<MpiGroup>(split, worker, doing);
+RankLinks make_mpi_links(const backends::RunConfig& run, Index rank, std::atomic<Doing>& doing) {
+  const Split split = split_of(run);
+  const Index place = rank % split.workers();
+  return {.group = std::make_shared<MpiGroup>(split, rank - place, place, doing),
+          .transports = run.disaggregated ? make_mpi_transports(split, rank, doing) : nullptr};
 }
 
 }  // namespace mlbench::parallel

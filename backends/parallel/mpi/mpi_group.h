@@ -1,10 +1,11 @@
-// The group of workers that are MPI processes: worker w of a split is rank w of the world.
+// What workers that are MPI processes reach each other with: worker w of a run, numbered over both instances where it
+// is disaggregated, is rank w of the world.
 #pragma once
 
 #include <atomic>
 #include <memory>
 
-#include "backends/group.h"
+#include "backends/parallel/rank.h"
 #include "backends/parallel/rank_protocol.h"
 #include "models/parts.h"
 
@@ -29,9 +30,8 @@ class MpiWorld {
   Index rank_ = 0, size_ = 1;
 };
 
-// Of the calling process, which is one of the split's workers; all of them call it together. `doing` says `waiting`
-// while it waits for others.
-[[nodiscard]] std::shared_ptr<backends::Group> make_mpi_group(const Split& split, Index worker,
-                                                              std::atomic<Doing>& doing);
+// Of the calling process, which is one of the run's workers; all of them call it together. `doing` says `waiting` while
+// it waits for others.
+[[nodiscard]] RankLinks make_mpi_links(const backends::RunConfig& run, Index rank, std::atomic<Doing>& doing);
 
 }  // namespace mlbench::parallel

@@ -57,7 +57,7 @@ TEST_P(SplitModels, PassVerification) {
   const Tested& tested = GetParam();
   const auto gpu = on_host();
   const auto holders = parallel::make_thread_holders(*gpu);
-  const auto backend = parallel::make_parallel_backend(*gpu, [&](const Split&) { return holders.get(); });
+  const auto backend = parallel::make_parallel_backend(*gpu, [&](const backends::RunConfig&) { return holders.get(); });
   const ModelConfig config = config_of(tested.architecture);
   harness::BackendOptions options;
   options.run = {.dtype = tested.dtype,
@@ -114,7 +114,7 @@ TEST(SplitModels, StagesGiveTheBitsOfOnePiece) {
   const backends::RunConfig run{.dtype = DType::f32, .device = "host"};
   const auto whole = run_of(*gpu->load(model, run), model.config);
   const auto holders = parallel::make_thread_holders(*gpu);
-  const auto stages = parallel::make_parallel_backend(*gpu, [&](const Split&) { return holders.get(); });
+  const auto stages = parallel::make_parallel_backend(*gpu, [&](const backends::RunConfig&) { return holders.get(); });
   backends::RunConfig of_two = run;
   of_two.pipeline_parallel = 2;
   of_two.micro_batches = 1;

@@ -70,7 +70,8 @@ Transcript transcript_of(backends::Session& session, const ModelConfig& config) 
 
 Transcript transcript_of(backends::Backend& backend, const Model& model, const Split& split) {
   const auto holders = parallel::make_thread_holders(backend);
-  const auto workers = parallel::make_parallel_backend(backend, [&](const Split&) { return holders.get(); });
+  const auto workers =
+      parallel::make_parallel_backend(backend, [&](const backends::RunConfig&) { return holders.get(); });
   const auto session = workers->load(
       model, {.threads = 1, .tensor_parallel = split.tensor_parallel, .pipeline_parallel = split.pipeline_parallel});
   EXPECT_EQ(session->arithmetic().shards, split.tensor_parallel);
