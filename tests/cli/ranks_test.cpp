@@ -87,6 +87,45 @@ TEST_F(Ranks, AreMeasuredBesideTheModelInOnePiece) {
   EXPECT_TRUE(std::ranges::any_of(events, [](const json& e) { return e["name"] == "all-reduce" && e["dur"] > 0; }));
 }
 
+TEST_F(Ranks, VerifyPrefillAndDecodeApart) {
+  test::TempDir folder;
+  const std::string file = folder / "result.json";
+  const Outcome outcome = run_program({"verify", "--arch", "olmo", "--backend", "cpu", "--tp", "2", "--disagg",
+                                       "--quick", "--inputs", "random", "--json", file});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("tp 2, pp 1, prefill and decode apart, on 4 ranks of "));
+  EXPECT_THAT(outcome.out, HasSubstr("cache.k"));
+  const json run = json::parse(read_file(file))["runs"][0];
+  EXPECT_EQ(run["split"]["disaggregated"], true);
+  EXPECT_EQ(run["split"]["hosts"].size(), 4U);
+  EXPECT_EQ(run["unsupported"].size(), 1U) << "windows alone";
+}
+
+// A prompt of many entries: what is sent goes while the sender has nothing to do.
+TEST_F(Ranks, MeasurePrefillAndDecodeApartBesideTogether) {
+  test::TempDir folder;
+  const std::string file = folder / "run.json", trace = folder / "trace.json";
+  const Outcome outcome = run_program(
+      {"bench", "--arch", "llama",      "--backend",  "cpu", "--disagg",   "--threads", "1",  "--prompt", "480",
+       "--gen", "2",      "--no-check", "--max-time", "0.2", "--no-probe", "--json",    file, "--trace",  trace});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+  const json rows = json::parse(read_file(file))["rows"];
+  ASSERT_EQ(rows.size(), 4U);
+  for (const json& row : rows) {
+    const bool apart = row["point"]["disaggregated"].get<bool>();
+    EXPECT_EQ(row["ranks"].size(), apart ? 2U : 0U);
+    EXPECT_EQ(row["scaling"].is_null(), !apart);
+    if (!apart) continue;
+    EXPECT_DOUBLE_EQ(row["scaling"]["efficiency"].get<double>(), row["scaling"]["speedup"].get<double>() / 2);
+    const bool prompt = row["method"] == "prefill";
+    EXPECT_EQ(row["ranks"][0]["transferred_bytes"].get<double>() > 0.0, prompt);
+    EXPECT_EQ(row["ranks"][1]["transferred_bytes"].get<double>(), 0.0) << "it receives";
+    for (const json& rank : row["ranks"]) EXPECT_EQ(rank["transfer_seconds"].get<double>() > 0.0, prompt);
+  }
+  const json events = json::parse(read_file(trace))["traceEvents"];
+  EXPECT_TRUE(std::ranges::any_of(events, [](const json& e) { return e["name"] == "transfer" && e["dur"] > 0; }));
+}
+
 // ---- ranks that fail ----
 
 std::vector<pid_t> children_of(pid_t parent) {
@@ -200,6 +239,19 @@ TEST_F(Ranks, ThatHangEndTheRunAndAreNamed) {
   expect_ended(running, ranks, "backend.timeout");
 }
 
+// One of the instance that decodes, while it is decoding or waits for entries.
+TEST_F(Ranks, OfEitherInstanceThatAreKilledEndTheRunAndAreNamed) {
+  for (const std::size_t killed : {0U, 1U}) {
+    Running running({"--disagg"});
+    const std::vector<pid_t> ranks = running.ranks(2);
+    ASSERT_EQ(ranks.size(), 2U);
+    ASSERT_EQ(::kill(ranks[killed], SIGKILL), 0);
+    expect_ended(running, ranks, "backend.crashed");
+    EXPECT_THAT(running.out(), HasSubstr(fmt::format("rank {} of 2", killed)));
+    EXPECT_THAT(running.out(), HasSubstr("SIGKILL"));
+  }
+}
+
 TEST_F(Ranks, EndWithTheProgram) {
   Running running({"--tp", "2"});
   const std::vector<pid_t> ranks = running.ranks(2);
@@ -240,17 +292,27 @@ TEST(Splits, WithoutALauncherSayWhatIsMissing) {
   const std::string path = ::getenv("PATH");
   ASSERT_EQ(::setenv("PATH", "/nowhere", 1), 0);
   const Outcome outcome = run_program({"verify", "--arch", "olmo", "--backend", "cpu", "--tp", "2"});
+  const Outcome apart = run_program({"bench", "--arch", "olmo", "--backend", "cpu", "--disagg"});
   ASSERT_EQ(::setenv("PATH", path.c_str(), 1), 0);
   expect_one_line(outcome, 3, "parallel.no_ranks: ");
+  expect_one_line(apart, 3, "parallel.no_ranks: --tp 1 --pp 1 --disagg: ");
+}
+
+TEST(Splits, OfPromptsThatCannotBeCutAreRefused) {
+  expect_one_line(run_program({"verify", "--arch", "llama", "--set",
+                               R"(rope_scaling={"rope_type":"dynamic","factor":2.0})", "--backend", "cpu", "--disagg"}),
+                  2, "parallel.unsupported: ");
 }
 
 TEST_F(Ranks, FewerThanTheSplitTakesAreRefused) {
   ASSERT_EQ(::setenv("OMPI_COMM_WORLD_RANK", "0", 1), 0);
   ASSERT_EQ(::setenv("OMPI_COMM_WORLD_SIZE", "2", 1), 0);
   const Outcome outcome = run_program({"verify", "--arch", "olmo", "--backend", "cpu", "--tp", "2", "--pp", "2"});
+  const Outcome apart = run_program({"verify", "--arch", "olmo", "--backend", "cpu", "--tp", "2", "--disagg"});
   ASSERT_EQ(::unsetenv("OMPI_COMM_WORLD_RANK"), 0);
   ASSERT_EQ(::unsetenv("OMPI_COMM_WORLD_SIZE"), 0);
   expect_one_line(outcome, 2, "parallel.too_few_ranks: ");
+  expect_one_line(apart, 2, "parallel.too_few_ranks: --tp 2 --pp 1 --disagg takes 4 ranks");
 }
 
 }  // namespace

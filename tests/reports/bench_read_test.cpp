@@ -52,6 +52,27 @@ TEST(ReadBench, GivesBackTheRunThatWasWritten) {
   EXPECT_EQ(back.rows[5].check, BenchCheck::implausible);
 }
 
+TEST(ReadBench, KeepsWhatRanksDidAndReadsRunsFromBeforeTheyTransferred) {
+  BenchRun run = test::run_of({test::prefill_row()});
+  run.rows[0].point.disaggregated = true;
+  RankTimes rank;
+  rank.host = "node7";
+  rank.transfer_seconds = 0.25;
+  rank.transferred_bytes = 4096;
+  run.rows[0].ranks = {rank};
+  const BenchRow back = round_trip(run).rows[0];
+  EXPECT_TRUE(back.point.disaggregated);
+  ASSERT_EQ(back.ranks.size(), 1U);
+  EXPECT_DOUBLE_EQ(back.ranks[0].transfer_seconds, 0.25);
+  EXPECT_EQ(back.ranks[0].transferred_bytes, 4096U);
+  ordered_json before = to_json(run);
+  before["rows"][0]["point"].erase("disaggregated");
+  for (const char* field : {"transfer_seconds", "transferred_bytes"}) before["rows"][0]["ranks"][0].erase(field);
+  const BenchRow old = read(before.dump()).rows[0];
+  EXPECT_FALSE(old.point.disaggregated);
+  EXPECT_DOUBLE_EQ(old.ranks.at(0).transfer_seconds, 0.0);
+}
+
 TEST(ReadBench, KeepsEveryBitOfANumber) {
   BenchRun run = test::run_of({test::prefill_row()});
   run.rows[0].samples = {0.1 + 0.2, 1.0 / 3.0, 5e-324, 123456789.123456789};

@@ -172,6 +172,20 @@ TEST(Channel, ADeadlineIsKeptInBothDirections) {
   EXPECT_THROW(a.send(0, writer, soon()), TimedOut);
 }
 
+TEST(Channel, SaysWhetherSomethingHasCome) {
+  const auto fds = ends();
+  Channel a(fds[0]);
+  EXPECT_FALSE(a.has_something(0));
+  {
+    Channel b(fds[1]);
+    b.send(1, Writer());
+    EXPECT_TRUE(a.has_something(0));
+    (void)a.receive();
+    EXPECT_FALSE(a.has_something(0));
+  }
+  EXPECT_TRUE(a.has_something(0)) << "the other end is gone, and that is to be heard";
+}
+
 TEST(Channel, WithNobodyAtTheOtherEndIsClosed) {
   const auto fds = ends();
   Channel a(fds[0]);

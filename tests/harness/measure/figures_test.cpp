@@ -110,5 +110,21 @@ TEST(Figures, WhatWasNotCheckedStaysUnchecked) {
   EXPECT_EQ(row.check, BenchCheck::unchecked);
 }
 
+// Against one instance in one piece, whatever both are split into; of its ranks, those of both instances.
+TEST(Scaling, OfPrefillAndDecodeApartIsThatOfAllItsRanks) {
+  std::vector<BenchRow> rows(3, decode_row(30, 0.5));
+  rows[1].point.disaggregated = true;
+  rows[2].point.disaggregated = true;
+  rows[2].point.tensor_parallel = 2;
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    rows[i].tokens_per_second = Estimate{100.0 * static_cast<double>(i + 1), 0.0, 0.0};
+  add_scaling(rows);
+  EXPECT_FALSE(rows[0].scaling);
+  EXPECT_DOUBLE_EQ(rows[1].scaling.value().speedup, 2.0);
+  EXPECT_DOUBLE_EQ(rows[1].scaling.value().efficiency.value(), 1.0);
+  EXPECT_DOUBLE_EQ(rows[2].scaling.value().speedup, 3.0);
+  EXPECT_DOUBLE_EQ(rows[2].scaling.value().efficiency.value(), 0.75);
+}
+
 }  // namespace
 }  // namespace mlbench::measure

@@ -46,6 +46,18 @@ TEST(Points, AreEveryCombinationOfTheAxes) {
   EXPECT_EQ(points[1].prompt, 128) << "the last axis that varies is the fastest";
 }
 
+// Two instances have twice the ranks, which share the threads.
+TEST(Points, OfPrefillAndDecodeApartStandBesideTogether) {
+  Axes axes;
+  axes.tensor_parallel = {1, 2};
+  axes.disaggregated = {0, 1};
+  const std::vector<BenchPoint> points = points_of(axes, fixed(), 8);
+  ASSERT_EQ(points.size(), 4U);
+  for (std::size_t i = 0; i < points.size(); ++i) EXPECT_EQ(points[i].disaggregated, i % 2 == 1) << i;
+  EXPECT_THAT((std::vector{points[0].threads, points[1].threads, points[2].threads, points[3].threads}),
+              ElementsAre(8, 4, 4, 2));
+}
+
 TEST(Points, ThatNobodyWaitsForAreRefused) {
   Axes axes;
   for (Index i = 0; i < 500; ++i) {

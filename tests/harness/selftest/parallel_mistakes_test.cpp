@@ -26,7 +26,8 @@ TEST(ParallelMistakes, StandInTheTableInTheirOrderUnderNamesOfTheirOwn) {
     EXPECT_EQ(static_cast<std::size_t>(mistake.mistake), index++) << mistake.name;
     EXPECT_TRUE(names.insert(mistake.name).second) << mistake.name;
     EXPECT_TRUE(texts.insert(mistake.what).second) << mistake.name;
-    EXPECT_TRUE(std::regex_match(std::string(mistake.name), std::regex("(shards|stages|replicas)(-[a-z0-9]+)+")))
+    EXPECT_TRUE(
+        std::regex_match(std::string(mistake.name), std::regex("(shards|stages|replicas|transfers)(-[a-z0-9]+)+")))
         << mistake.name;
   }
 }
@@ -47,11 +48,16 @@ TEST(ParallelMistakes, ArePlantedInEveryArchitectureThatCanHaveThem) {
   EXPECT_FALSE(has({Architecture::phi, {2, 1}}, Needs::own_sums));
   EXPECT_FALSE(has({Architecture::olmo, {2, 1}}, Needs::biases));
   EXPECT_FALSE(has({Architecture::olmo, {2, 1}}, Needs::shard_norms));
+  EXPECT_FALSE(has({Architecture::olmo, {2, 1}}, Needs::transfer));
+  EXPECT_FALSE(has({Architecture::olmo, {1, 2}, true}, Needs::transfer_of_shards));
+  EXPECT_FALSE(has({Architecture::gpt_bigcode, {1, 2}, true}, Needs::transfer_of_rotated));
+  EXPECT_FALSE(has({Architecture::olmo, {2, 1}, true}, Needs::shards)) << "planted where nothing else is in the way";
 }
 
 // A place that cannot be reached would let a mistake count as found elsewhere for ever.
 TEST(ParallelMistakes, AreExpectedWhereThereIsATap) {
-  std::set<std::string> reachable = {"attn.out.all_reduce", "mlp.out.all_reduce", "block.sum.all_reduce", "get_logits"};
+  std::set<std::string> reachable = {"attn.out.all_reduce", "mlp.out.all_reduce", "block.sum.all_reduce", "get_logits",
+                                     "cache.k"};
   for (int tap = 0; tap < kNumTaps; ++tap) reachable.emplace(mlbench::name(static_cast<Tap>(tap)));
   for (const ParallelMistakeInfo& mistake : parallel_mistakes()) {
     ASSERT_FALSE(mistake.places.empty()) << mistake.name;
@@ -69,7 +75,7 @@ TEST(ParallelScenes, AreLegalSplitsOfEveryArchitecture) {
   for (const ParallelScene& scene : parallel_scenes()) {
     EXPECT_FALSE(fault_of(config_of(scene), scene.split)) << name(scene);
     EXPECT_TRUE(names.insert(name(scene)).second) << name(scene);
-    EXPECT_GT(scene.split.workers(), 1) << name(scene);
+    EXPECT_GT(scene.split.workers() * (scene.disaggregated ? 2 : 1), 1) << name(scene);
     if (scene.split.tensor_parallel > 1) split_by_shards.insert(scene.architecture);
     if (scene.split.pipeline_parallel > 1) split_by_stages.insert(scene.architecture);
   }
@@ -81,7 +87,7 @@ TEST(ParallelScenes, AreLegalSplitsOfEveryArchitecture) {
 // would change nothing.
 TEST(ParallelScenes, HaveUnequalStagesAndRowsForEveryMicroBatch) {
   for (const ParallelScene& scene : parallel_scenes()) {
-    if (scene.split.pipeline_parallel == 1) continue;
+    if (scene.split.pipeline_parallel == 1 || scene.disaggregated) continue;
     EXPECT_TRUE(has(scene, Needs::uneven_stages)) << name(scene);
     EXPECT_GE(plan_of(scene, 1).front().calls.front().rows(), scene.split.pipeline_parallel) << name(scene);
   }
