@@ -254,6 +254,7 @@ Model load_checkpoint(const std::string& folder, const CheckpointOptions& option
     for (const TensorSpec& spec : layer_tensors(model.config, layer)) weights->put(spec.name, resolver.require(spec));
   }
   report_unused(model, resolver.unused(), options.strict);
+  weights->set_source({.folder = fs::absolute(folder).string(), .overrides = options.overrides.dump()});
   model.weights = std::move(weights);
   return model;
 }

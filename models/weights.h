@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -30,11 +31,20 @@ struct WeightView {
   [[nodiscard]] std::vector<double> widened() const;
 };
 
+// Where another process may map the same weights, if it sees the same files.
+struct WeightsSource {
+  std::string folder;     // a checkpoint's, absolute
+  std::string overrides;  // JSON object of the fields that replace those of its config.json
+};
+
 class Weights {
  public:
   // Keeps `owner` (a mapped file, a buffer) alive as long as this.
   void keep(std::shared_ptr<const void> owner) { owners_.push_back(std::move(owner)); }
   void put(const std::string& name, WeightView view) { views_[name] = view; }
+  // Of weights that are a checkpoint's, unchanged.
+  void set_source(WeightsSource source) { source_ = std::move(source); }
+  [[nodiscard]] const std::optional<WeightsSource>& source() const { return source_; }
 
   // The tensor of that name; it exists for every name of the model's inventory (tensor_inventory.h), and
   // "lm_head.weight" also where the output layer is tied to the embedding.
@@ -44,6 +54,7 @@ class Weights {
  private:
   std::unordered_map<std::string, WeightView> views_;
   std::vector<std::shared_ptr<const void>> owners_;
+  std::optional<WeightsSource> source_;
 };
 
 // A configuration and its weights: what a backend is asked to load.

@@ -12,4 +12,8 @@ namespace mlbench {
 // tensor hashed on their own; 16 hexadecimal digits. Tells weights apart; no defence against an adversary.
 [[nodiscard]] std::string weights_digest(const Model& model, Workers& workers);
 
+// The same of some bytes of each tensor, from its beginning to its end: reads little of any model. Tells apart what was
+// not made from each other.
+[[nodiscard]] std::string weights_sample_digest(const Model& model);
+
 }  // namespace mlbench

@@ -22,6 +22,8 @@
 #include "backends/parallel/recorder.h"
 #include "backends/plugin/server.h"
 #include "core/error.h"
+#include "models/checkpoint.h"
+#include "models/weights_digest.h"
 
 namespace mlbench::parallel {
 namespace {
@@ -154,6 +156,7 @@ class RankServer final : public plugin::Server {
   }
   void handle_other(Op op, Reader& request, Writer& reply) override {
     if (op == Op::take_times) return give_times(request, reply);
+    if (op == Op::map_part) return map_part(request, reply);
     if (op != Op::give_tensor) return Server::handle_other(op, request, reply);
     const std::string name = request.text();
     const std::string same_as = request.text();  // whose memory it shares; empty: nobody's
@@ -168,11 +171,29 @@ class RankServer final : public plugin::Server {
     weights_->keep(bytes);
   }
 
+  // Answers whether this rank sees the checkpoint as the program does.
+  void map_part(Reader& request, Writer& reply) {
+    const std::string folder = request.text(), overrides = request.text(), stamp = request.text();
+    const backends::RunConfig run = plugin::get<backends::RunConfig>(request);
+    bool same = false;
+    try {
+      const Model whole = load_checkpoint(folder, {.overrides = nlohmann::json::parse(overrides)});
+      same = weights_sample_digest(whole) == stamp;
+      if (same) mapped_ = part_of(whole, split_of(run), run.shard, run.stage).weights;
+    } catch (const Error&) {  // then it is sent
+    }
+    reply.number<unsigned char>(same ? 1 : 0);
+  }
+
   [[nodiscard]] Model read_model(ModelConfig config, Reader& request) override {
     Model model;
     model.config = std::move(config);
     model.origin = request.text();
-    model.weights = std::exchange(weights_, std::make_shared<Weights>());
+    if (mapped_ != nullptr) {
+      model.weights = std::exchange(mapped_, nullptr);
+    } else {
+      model.weights = std::exchange(weights_, std::make_shared<Weights>());
+    }
     return model;
   }
 
@@ -215,7 +236,9 @@ class RankServer final : public plugin::Server {
   Recorder recorder_;
   double busy_since_ = 0.0;
   std::vector<std::weak_ptr<backends::KvTransports>> transports_;  // of its sessions
-  std::shared_ptr<Weights> weights_ = std::make_shared<Weights>();
+  // Of the next model.
+  std::shared_ptr<Weights> weights_ = std::make_shared<Weights>();  // that it was sent
+  std::shared_ptr<const Weights> mapped_;
 };
 
 // The first request: which backend, and the rank's place.

@@ -29,6 +29,7 @@
 #include "backends/plugin/convert.h"
 #include "backends/plugin/remote_session.h"
 #include "core/error.h"
+#include "models/weights_digest.h"
 
 namespace mlbench::parallel {
 namespace {
@@ -190,14 +191,13 @@ class MpiRanks final : public Ranks {
   }
 
   [[nodiscard]] LoadedParts load(const Model& model, const backends::RunConfig& run) override {
-    const Split split = split_of(run);
+    const std::string stamp = model.weights->source() ? weights_sample_digest(model) : "";
     LoadedParts out;
     out.sessions.resize(static_cast<std::size_t>(workers_of(run)));
     Crew crew(workers_of(run));
     const auto each = [&](Index worker) {
       const auto at = static_cast<std::size_t>(worker);
-      backends::RunConfig own = run_of_worker(run, model.config.num_layers, worker);
-      out.sessions[at] = load_part(at, part_of(model, split, own.shard, own.stage), model.config, own);
+      out.sessions[at] = load_part(at, model, run_of_worker(run, model.config.num_layers, worker), stamp);
     };
     std::mutex mutex;
     std::optional<Index> first;
@@ -328,8 +328,37 @@ class MpiRanks final : public Ranks {
     }
   }
 
-  std::unique_ptr<backends::Session> load_part(std::size_t rank, const Model& part, const ModelConfig& whole,
-                                               const backends::RunConfig& run) {
+  // A rank that sees the checkpoint's files maps its part itself; others are sent theirs.
+  std::unique_ptr<backends::Session> load_part(std::size_t rank, const Model& model, const backends::RunConfig& run,
+                                               const std::string& stamp) {
+    if (!maps_part(rank, model, run, stamp)) send_part(rank, part_of(model, split_of(run), run.shard, run.stage));
+    Writer message;
+    put(message, config_of_part(model.config, split_of(run), run.stage));
+    put(message, run);
+    message.text(model.origin);
+    std::unique_ptr<backends::Session> session;
+    RankLink& link = *links_[rank];
+    link.read("load", link.ask("load", Op::load, message),
+              [&](Reader& answer) { session = plugin::make_remote_session(links_[rank], model.config, answer); });
+    return session;
+  }
+
+  bool maps_part(std::size_t rank, const Model& model, const backends::RunConfig& run, const std::string& stamp) {
+    const auto& source = model.weights->source();
+    if (!source) return false;
+    Writer message;
+    message.text(source->folder);
+    message.text(source->overrides);
+    message.text(stamp);
+    put(message, run);
+    bool mapped = false;
+    RankLink& link = *links_[rank];
+    link.read("load", link.ask("load", Op::map_part, message),
+              [&](Reader& answer) { mapped = answer.number<unsigned char>() != 0; });
+    return mapped;
+  }
+
+  void send_part(std::size_t rank, const Model& part) {
     RankLink& link = *links_[rank];
     std::map<std::pair<const std::byte*, Index>, std::string> sent;
     for (const plugin::NamedTensor& tensor : plugin::tensors_of(part.config)) {
@@ -341,14 +370,6 @@ class MpiRanks final : public Ranks {
       if (fresh) message.tensor({view.dtype, {view.rows, view.cols}, view.data});
       link.ask_nothing("load", Op::give_tensor, message);
     }
-    Writer message;
-    put(message, part.config);
-    put(message, run);
-    message.text(part.origin);
-    std::unique_ptr<backends::Session> session;
-    link.read("load", link.ask("load", Op::load, message),
-              [&](Reader& answer) { session = plugin::make_remote_session(links_[rank], whole, answer); });
-    return session;
   }
 
   // What mpirun says of it.

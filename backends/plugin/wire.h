@@ -54,6 +54,7 @@ enum class Op : std::uint32_t {
   unload,
   // Of a rank alone (backends/parallel).
   take_place,
+  map_part,
   give_tensor,
   take_times,
 };

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# usage: ranks_in_namespaces.sh PROGRAM
+# usage: ranks_in_namespaces.sh PROGRAM CHECKPOINT
 # Three ranks, each in a network namespace with a host name of its own, as on three machines: one verification over a
-# bridge between them. Exits with 77, for ctest's skipping, where there is no right to make namespaces or no Open MPI.
+# bridge between them; and one of a checkpoint that the third does not see. Exits with 77, for ctest's skipping, where there is no right to make namespaces or no Open MPI.
 set -u
-program=$1
+program=$1 checkpoint=$2
 id=mlb$$
 skip() {
   printf 'skipped: %s\n' "$*"
@@ -44,16 +44,26 @@ cat >"$folder/agent" <<AGENT
 #!/usr/bin/env bash
 host=\$1
 shift
-exec ip netns exec "$id-\${host##*.}" unshare --uts sh -c 'hostname node'\${host##*.}'; exec sh -c "\$1"' _ "\$*"
+hide=true
+[[ \$host == *.3 ]] && hide="mount -t tmpfs none '$checkpoint'"
+exec ip netns exec "$id-\${host##*.}" unshare --uts --mount sh -c "\$hide && hostname node\${host##*.}"'; exec sh -c "\$1"' _ "\$*"
 AGENT
 chmod +x "$folder/agent"
 
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-ip netns exec "$id-1" unshare --uts sh -c 'hostname node1; exec "$@"' _ \
-  timeout 300 mpirun --host 10.77.0.1,10.77.0.2,10.77.0.3 -n 3 --mca plm_rsh_agent "$folder/agent" --mca plm_rsh_no_tree_spawn 1 \
-  --mca oob_tcp_if_include eth0 --mca btl_tcp_if_include eth0 --mca btl tcp,self --mca hwloc_base_binding_policy none \
-  "$program" verify --arch olmo --backend cpu --set num_hidden_layers=3 --pp 3 --inputs random --quick --color never >"$folder/out" 2>&1
-code=$?
-cat "$folder/out"
-((code == 0)) || exit 1
-grep -q 'tp 1, pp 3 (3 micro-batches) on 3 ranks of node1, node2, node3' "$folder/out"
+# verify_on HOSTS COUNT ARGUMENTS...: what is said goes to the file "out"; fails where it is not passed.
+verify_on() {
+  local code hosts=$1 count=$2
+  shift 2
+  ip netns exec "$id-1" unshare --uts sh -c 'hostname node1; exec "$@"' _ \
+    timeout 300 mpirun --host "$hosts" -n "$count" --mca plm_rsh_agent "$folder/agent" --mca plm_rsh_no_tree_spawn 1 \
+    --mca oob_tcp_if_include eth0 --mca btl_tcp_if_include eth0 --mca btl tcp,self --mca hwloc_base_binding_policy none \
+    "$program" verify --backend cpu "$@" --inputs random --quick --color never >"$folder/out" 2>&1
+  code=$?
+  cat "$folder/out"
+  return $code
+}
+verify_on 10.77.0.1,10.77.0.2,10.77.0.3 3 --arch olmo --set num_hidden_layers=3 --pp 3 &&
+  grep -q 'tp 1, pp 3 (3 micro-batches) on 3 ranks of node1, node2, node3' "$folder/out" &&
+  verify_on 10.77.0.1,10.77.0.3 2 --model "$checkpoint" --pp 2 &&
+  grep -q 'on 2 ranks of node1, node3' "$folder/out"

@@ -156,9 +156,11 @@ std::vector<pid_t> ranks_below(pid_t parent) {
 // The program at work on a split model, for longer than a test takes.
 class Running {
  public:
-  explicit Running(const std::vector<std::string>& options) {
-    std::vector<std::string> words = {MLBENCH_PROGRAM, "verify",  "--arch",   "llama,olmo", "--backend",
-                                      "cpu",           "--dtype", "f32,bf16", "--json",     folder_ / "result.json"};
+  explicit Running(const std::vector<std::string>& options,
+                   const std::vector<std::string>& models = {"--arch", "llama,olmo", "--dtype", "f32,bf16"}) {
+    std::vector<std::string> words = {MLBENCH_PROGRAM, "verify", "--backend",
+                                      "cpu",           "--json", folder_ / "result.json"};
+    words.insert(words.end(), models.begin(), models.end());
     words.insert(words.end(), options.begin(), options.end());
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());
@@ -220,6 +222,21 @@ void expect_ended(Running& running, const std::vector<pid_t>& ranks, const std::
   EXPECT_THAT(runs.back()["error"].get<std::string>(), MatchesRegex(code + ": rank [0-9] of 2 on [^:]+: .+"));
   EXPECT_LT(runs.size(), 4U) << "what was still to come is not run";
   for (const pid_t rank : ranks) EXPECT_FALSE(exists(rank)) << "process " << rank << " was left behind";
+}
+
+TEST_F(Ranks, MapTheirPartsOfACheckpointThemselves) {
+  const std::string folder = MLBENCH_TEST_DATA "/schedules-llama";
+  Running running({"--tp", "2"}, {"--model", folder});
+  std::vector<pid_t> mapping;
+  for (int tries = 0; tries < 3000 && mapping.size() < 2; ++tries) {
+    mapping = ranks_below(running.pid());
+    std::erase_if(mapping, [&](pid_t rank) {
+      return of_process(rank, "maps").find(folder + "/model.safetensors") == std::string::npos;
+    });
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  EXPECT_EQ(mapping.size(), 2U);
+  EXPECT_EQ(running.exit_code(), 0) << running.out();
 }
 
 TEST_F(Ranks, ThatAreKilledEndTheRunAndAreNamed) {
