@@ -42,9 +42,10 @@ std::optional<SplitFault> fault_of(const ModelConfig& config, const Split& split
 
 std::optional<std::string> why_not_apart(const ModelConfig& config) {
   if (config.rope.kind != RopeKind::dynamic && config.rope.kind != RopeKind::longrope) return std::nullopt;
-  return fmt::format("{} scaling rotates keys by the length of the prompt that is computed with them: a prompt that is "
-                     "cut gives others",
-                     name(config.rope.kind));
+  return fmt::format(
+      "{} scaling rotates keys by the length of the prompt that is computed with them: a prompt that is "
+      "cut gives others",
+      name(config.rope.kind));
 }
 
 void check_parallel(const ModelConfig& config, const ConfigFields& fields) {
