@@ -35,13 +35,13 @@ KvLimits of_prefill(KvLimits limits) {
 
 DisaggregatedCache::DisaggregatedCache(std::shared_ptr<backends::Session> prefill,
                                        std::shared_ptr<backends::Session> decode, Index receiver_offset,
-                                       const ModelConfig& config, const KvLimits& limits)
+                                       ModelConfig config, const KvLimits& limits)
     : prefill_session_(std::move(prefill)),
       decode_session_(std::move(decode)),
       prefill_(prefill_session_->create_paged_kv_cache(of_prefill(transferable(limits)))),
       decode_(decode_session_->create_paged_kv_cache(limits)),
       receiver_offset_(receiver_offset),
-      config_(config),
+      config_(std::move(config)),
       limits_(limits) {}
 
 const DisaggregatedCache::Sequence& DisaggregatedCache::find(SeqId id) const {
@@ -167,11 +167,12 @@ void DisaggregatedCache::begin_forward(std::span<const SeqId> ids, std::span<con
   } else {
     require_prompts(ids, lengths);
   }
-  call_.emplace();
-  call_->ids.assign(ids.begin(), ids.end());
-  call_->lengths.assign(lengths.begin(), lengths.end());
-  call_->parents = tree_parents;
-  call_->decoding = call_->at_decode = decoding;
+  Call call;
+  call.ids.assign(ids.begin(), ids.end());
+  call.lengths.assign(lengths.begin(), lengths.end());
+  call.parents = tree_parents;
+  call.decoding = call.at_decode = decoding;
+  call_ = std::move(call);
 }
 
 Index DisaggregatedCache::rows() const {

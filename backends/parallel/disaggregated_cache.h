@@ -26,7 +26,7 @@ class DisaggregatedCache final : public backends::KvCache {
   // `prefill`: the session that brings its own cache up to the other's. `receiver_offset`: the number of the decode
   // instance's first worker.
   DisaggregatedCache(std::shared_ptr<backends::Session> prefill, std::shared_ptr<backends::Session> decode,
-                     Index receiver_offset, const ModelConfig& config, const KvLimits& limits);
+                     Index receiver_offset, ModelConfig config, const KvLimits& limits);
 
   void add_sequence(SeqId id) override;
   void remove_sequence(SeqId id) override;

@@ -33,8 +33,8 @@ RowNumbers result_rows(Method method, Index rows, std::span<const std::int32_t> 
 
 class DisaggregatedSession final : public backends::Session, public MeasuredWorkers {
  public:
-  DisaggregatedSession(const ModelConfig& config, Instances both)
-      : config_(config),
+  DisaggregatedSession(ModelConfig config, Instances both)
+      : config_(std::move(config)),
         prefill_(std::move(both.prefill)),
         decode_(std::move(both.decode)),
         receiver_offset_(both.receiver_offset),

@@ -56,7 +56,7 @@ class LyingTransport final : public backends::KvTransport {
   void shift_layers(KvEntries& entries) const {
     (void)planted_.at(M::transfer_layers_shifted);
     for (auto* values : {&entries.keys, &entries.values})
-      std::ranges::rotate(*values, values->begin() + static_cast<std::ptrdiff_t>(layer_bytes(entries)));
+      std::rotate(values->begin(), values->begin() + static_cast<std::ptrdiff_t>(layer_bytes(entries)), values->end());
   }
 
   // The entries of one call of one sequence: its rows, in their order.

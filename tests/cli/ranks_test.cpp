@@ -309,7 +309,7 @@ TEST(Splits, WithoutALauncherSayWhatIsMissing) {
   const std::string path = ::getenv("PATH");
   ASSERT_EQ(::setenv("PATH", "/nowhere", 1), 0);
   const Outcome outcome = run_program({"verify", "--arch", "olmo", "--backend", "cpu", "--tp", "2"});
-  const Outcome apart = run_program({"bench", "--arch", "olmo", "--backend", "cpu", "--disagg"});
+  const Outcome apart = run_program({"bench", "--arch", "olmo", "--backend", "cpu", "--disagg", "--prompt", "8"});
   ASSERT_EQ(::setenv("PATH", path.c_str(), 1), 0);
   expect_one_line(outcome, 3, "parallel.no_ranks: ");
   expect_one_line(apart, 3, "parallel.no_ranks: --tp 1 --pp 1 --disagg: ");

@@ -312,12 +312,9 @@ TEST_F(BenchJUnit, ASlowerRowIsAFailureAndAnUndecidedOneIsNot) {
 TEST_F(BenchJUnit, FollowsTheSchema) {
   if (!is_installed("xmllint")) GTEST_SKIP() << "xmllint is not installed";
   const TempDir dir;
-  const std::vector<std::string> reports = {to_junit(test::full_bench()),
-                                            to_junit(BenchRun{}),
-                                            to_junit(test::hostile_run(kHostile)),
-                                            to_junit(test::unchecked_run()),
-                                            to_junit(test::full_comparison()),
-                                            to_junit(BenchComparison{})};
+  const std::vector<std::string> reports = {to_junit(test::full_bench()),          to_junit(BenchRun{}),
+                                            to_junit(test::hostile_run(kHostile)), to_junit(test::unchecked_run()),
+                                            to_junit(test::full_comparison()),     to_junit(BenchComparison{})};
   for (const std::string& report : reports) {
     write_file(dir / "r.xml", report);
     const std::string command = fmt::format("xmllint --noout --schema '{}/junit.xsd' '{}' 2>'{}'", MLBENCH_TEST_DATA,
