@@ -384,11 +384,10 @@ int bench(const Options& options) {
   SplitBackend split(options.backend, options.device, options.plugin);
   Bench bench(options, split.get());
   for (const PlannedRow& row : bench.planned().rows) {
-    if (!row.unsupported.empty()) continue;
     const Split asked{row.point.tensor_parallel, row.point.pipeline_parallel};
     if (asked.workers() > 1 && !options.against.empty())
       throw request_error("usage", "--against: compares models in one piece, without --tp and --pp");
-    split.require(asked);
+    if (row.unsupported.empty()) split.require(asked);
   }
   (void)std::signal(SIGINT, note_interruption);
   (void)std::signal(SIGTERM, note_interruption);

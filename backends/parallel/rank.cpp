@@ -32,7 +32,8 @@ using plugin::Reader;
 using plugin::Reply;
 using plugin::Writer;
 
-constexpr int kConnectLimitMs = 3000;
+constexpr int kConnectLimitMs = 3000;                    // for an address that may lead nowhere
+constexpr auto kAnswerLimit = std::chrono::seconds(30);  // for the program, which may be busy with other ranks
 
 std::vector<std::size_t> own_processors() {
   cpu_set_t set;
@@ -89,7 +90,7 @@ Connection connect(const Meeting& meeting, const Hello& hello) {
     try {
       Writer message;
       put(message, hello);
-      const auto limit = std::chrono::steady_clock::now() + std::chrono::milliseconds(kConnectLimitMs);
+      const auto limit = std::chrono::steady_clock::now() + kAnswerLimit;
       out.channel->send(static_cast<std::uint32_t>(Reply::ok), message, limit);
       const Channel::Message welcome = out.channel->receive(limit);
       Reader reader(welcome.bytes);
