@@ -17,6 +17,9 @@ class Group {
   // To the same shard of the next stage, and from that of the one before, in order. What was sent may be written again.
   virtual void send_on(std::span<const std::byte> bytes) = 0;
   virtual void receive(std::span<std::byte> bytes) = 0;
+  // Whether rows that were sent have not gone yet. Where nothing moves by itself, moves them on: whoever has nothing
+  // else to do asks until it is false.
+  [[nodiscard]] virtual bool moving() { return false; }
 };
 
 }  // namespace mlbench::backends

@@ -34,7 +34,8 @@ using plugin::Reader;
 using plugin::Reply;
 using plugin::Writer;
 
-constexpr int kConnectLimitMs = 3000;
+constexpr int kConnectLimitMs = 3000;                    // for an address that may lead nowhere
+constexpr auto kAnswerLimit = std::chrono::seconds(30);  // for the program, which may be busy with other ranks
 
 std::vector<std::size_t> own_processors() {
   cpu_set_t set;
@@ -91,7 +92,7 @@ Connection connect(const Meeting& meeting, const Hello& hello) {
     try {
       Writer message;
       put(message, hello);
-      const auto limit = std::chrono::steady_clock::now() + std::chrono::milliseconds(kConnectLimitMs);
+      const auto limit = std::chrono::steady_clock::now() + kAnswerLimit;
       out.channel->send(static_cast<std::uint32_t>(Reply::ok), message, limit);
       const Channel::Message welcome = out.channel->receive(limit);
       Reader reader(welcome.bytes);
@@ -202,9 +203,10 @@ class RankServer final : public plugin::Server {
     run.device = device_of_rank(asked.device, backend_.devices(), place_);
     const RankLinks links = options_.links(run, options_.rank, doing_);
     run.group = recorded(links.group, recorder_);
-    if (links.transports == nullptr) return run;
-    run.transports = recorded(links.transports, recorder_);
+    if (links.transports != nullptr) run.transports = recorded(links.transports, recorder_);
+    std::erase_if(groups_, [](const auto& each) { return each.expired(); });
     std::erase_if(transports_, [](const auto& each) { return each.expired(); });
+    groups_.push_back(links.group);
     transports_.push_back(links.transports);
     return run;
   }
@@ -214,10 +216,10 @@ class RankServer final : public plugin::Server {
     constexpr int kQuickTries = 2000;  // most of it has gone by then; where nobody takes it, that may last
     for (int tries = 0; !channel_.has_something(tries < kQuickTries ? 0 : 1); ++tries) {
       const auto moves = [](const auto& each) {
-        const auto transports = each.lock();
-        return transports != nullptr && transports->moving();
+        const auto link = each.lock();
+        return link != nullptr && link->moving();
       };
-      if (std::ranges::count_if(transports_, moves) == 0) return;
+      if (std::ranges::count_if(groups_, moves) + std::ranges::count_if(transports_, moves) == 0) return;
     }
   }
 
@@ -235,7 +237,9 @@ class RankServer final : public plugin::Server {
   std::atomic<Doing>& doing_;
   Recorder recorder_;
   double busy_since_ = 0.0;
-  std::vector<std::weak_ptr<backends::KvTransports>> transports_;  // of its sessions
+  // Of its sessions.
+  std::vector<std::weak_ptr<backends::Group>> groups_;
+  std::vector<std::weak_ptr<backends::KvTransports>> transports_;
   // Of the next model.
   std::shared_ptr<Weights> weights_ = std::make_shared<Weights>();  // that it was sent
   std::shared_ptr<const Weights> mapped_;

@@ -41,9 +41,9 @@ using plugin::Writer;
 using Clock = std::chrono::steady_clock;
 
 constexpr auto kStartLimit = std::chrono::seconds(120);  // for all ranks to come: a cluster's file system may be slow
-constexpr auto kHelloLimit = std::chrono::seconds(5);
+constexpr auto kHelloLimit = std::chrono::seconds(20);
 constexpr int kWatchLimitMs = 1000;
-constexpr double kEndLimit = 3.0;
+constexpr auto kEndLimit = std::chrono::seconds(20);  // for mpirun to say how a rank ended, on a busy machine
 
 Error no_ranks(const std::string& why) { return Error(ErrorKind::unavailable, "parallel.no_ranks", why); }
 
@@ -374,15 +374,20 @@ class MpiRanks final : public Ranks {
 
   // What mpirun says of it.
   std::string how_it_ended(std::size_t rank) {
+    constexpr double kStep = 0.05;
     const std::lock_guard lock(ending_);
-    if (options_.given || !launched_.wait(kEndLimit)) return "its process is gone";
+    if (options_.given) return "its process is gone";
     const std::regex signalled(fmt::format("rank {} with PID [0-9]+ on node [^ ]+ exited on signal ([0-9]+)", rank));
-    std::smatch match;
-    const std::string said = launched_.said();
-    if (std::regex_search(said, match, signalled)) {
-      const int signal = std::stoi(match[1]);
-      const char* name = ::sigabbrev_np(signal);
-      return fmt::format("its process died of SIG{}", name == nullptr ? match[1].str() : name);
+    const auto until = Clock::now() + kEndLimit;
+    for (bool ended = false; !ended;) {
+      ended = launched_.wait(kStep) || Clock::now() > until;  // asked first: then it has said everything
+      std::smatch match;
+      const std::string said = launched_.said();
+      if (std::regex_search(said, match, signalled)) {
+        const int signal = std::stoi(match[1]);
+        const char* name = ::sigabbrev_np(signal);
+        return fmt::format("its process died of SIG{}", name == nullptr ? match[1].str() : name);
+      }
     }
     return fmt::format("its process is gone: {}", last_words());
   }

@@ -45,6 +45,11 @@ class MpiGroup final : public backends::Group {
             "rows to the next stage");
     });
   }
+  [[nodiscard]] bool moving() override {
+    int gone = 0;
+    check(MPI_Test(&sending_, &gone, MPI_STATUS_IGNORE), "rows to the next stage");
+    return gone == 0;
+  }
   void receive(std::span<std::byte> bytes) override {
     const Waiting waiting(doing_);
     in_pieces(bytes, [this](std::byte* data, int count) {
