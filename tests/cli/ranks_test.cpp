@@ -106,7 +106,7 @@ TEST_F(Ranks, MeasurePrefillAndDecodeApartBesideTogether) {
   test::TempDir folder;
   const std::string file = folder / "run.json", trace = folder / "trace.json";
   const Outcome outcome = run_program(
-      {"bench", "--arch", "llama",      "--backend",  "cpu", "--disagg",   "--threads", "1",  "--prompt", "480",
+      {"bench", "--arch", "llama",      "--backend",  "cpu", "--disagg",   "--threads", "1",  "--prompt", "128",
        "--gen", "2",      "--no-check", "--max-time", "0.2", "--no-probe", "--json",    file, "--trace",  trace});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
   const json rows = json::parse(read_file(file))["rows"];
