@@ -82,5 +82,20 @@ INSTANTIATE_TEST_SUITE_P(
                           "parallel.indivisible",
                           "llama-2-70b: --tp 3: must divide the MLP size, 28672"}));
 
+// A prompt's last token is computed apart from the others: that must not change their keys.
+TEST(PrefillAndDecodeApart, AreOfModelsWhoseKeysDoNotDependOnThePromptsLength) {
+  ModelConfig config = preset_config("llama-small");
+  for (const RopeKind kind : {RopeKind::none, RopeKind::plain, RopeKind::linear, RopeKind::llama3, RopeKind::yarn}) {
+    config.rope.kind = kind;
+    EXPECT_FALSE(why_not_apart(config)) << name(kind);
+  }
+  for (const RopeKind kind : {RopeKind::dynamic, RopeKind::longrope}) {
+    config.rope.kind = kind;
+    const auto rule = why_not_apart(config);
+    ASSERT_TRUE(rule) << name(kind);
+    EXPECT_NE(rule->find(name(kind)), std::string::npos) << *rule;
+  }
+}
+
 }  // namespace
 }  // namespace mlbench
