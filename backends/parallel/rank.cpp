@@ -19,6 +19,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "backends/parallel/part_holders.h"
 #include "backends/parallel/recorder.h"
 #include "backends/plugin/server.h"
 #include "core/error.h"
