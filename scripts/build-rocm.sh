@@ -5,11 +5,12 @@ root=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
 source "$root/setup/lib.sh"
 source "$root/setup/debian-root.sh"
 
-readonly preset=rocm suite=trixie
+readonly suite=trixie
+preset=rocm
 
 usage() {
   cat <<USAGE
-Usage: scripts/build-rocm.sh [--root FOLDER] [CTEST ARGUMENTS...]
+Usage: scripts/build-rocm.sh [--root FOLDER] [--backends] [CTEST ARGUMENTS...]
 
 Makes a Debian 13 root with debootstrap, once, with HIP, rocBLAS and what else the program is built with; builds the
 program in it as the preset $preset, in build/$preset of this tree; and runs the tests there. No GPU is needed: tests
@@ -17,6 +18,7 @@ that need one are skipped. Debian 13 also means GCC 14, oneDNN 3, HDF5 1.14 and 
 
   --root FOLDER   where the root is kept; mlbench/debian-13 in \${XDG_CACHE_HOME:-~/.cache} unless told. A root that is
                   not complete, or made of other packages than setup/packages*.txt now name, is made anew.
+  --backends      builds and runs the tests of the backends alone, as the preset rocm-backends
 
 Other arguments go to ctest: scripts/build-rocm.sh -R Rope
 Needs root's rights, debootstrap and, the first time, Debian's archive. As root it only makes and enters the root; it
@@ -27,14 +29,21 @@ USAGE
 
 parse_arguments() {
   folder=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/mlbench/debian-13
-  case ${1-} in
-    -h | --help) usage && exit 0 ;;
-    --root)
-      [[ ${2-} ]] || fail $exit_request '--root lacks its folder'
-      folder=$2
-      shift 2
-      ;;
-  esac
+  while :; do
+    case ${1-} in
+      -h | --help) usage && exit 0 ;;
+      --root)
+        [[ ${2-} ]] || fail $exit_request '--root lacks its folder'
+        folder=$2
+        shift 2
+        ;;
+      --backends)
+        preset=rocm-backends
+        shift
+        ;;
+      *) break ;;
+    esac
+  done
   ctest_arguments=("$@")
 }
 
