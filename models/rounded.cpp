@@ -30,15 +30,19 @@ Model rounded_to(const Model& model, DType dtype, Workers& workers) {
   Model out = model;
   const auto weights = std::make_shared<Weights>();
   weights->keep(model.weights);
+  bool same = true;
   const auto take = [&](const std::string& name) {
     const WeightView& view = model.weights->get(name);
-    weights->put(name, is_exact(view.dtype, dtype) ? view : rounded(view, dtype, workers, *weights));
+    const bool exact = is_exact(view.dtype, dtype);
+    same = same && exact;
+    weights->put(name, exact ? view : rounded(view, dtype, workers, *weights));
   };
   for (const TensorSpec& spec : global_tensors(model.config)) take(spec.name);
   for (Index layer = 0; layer < model.config.num_layers; ++layer) {
     for (const TensorSpec& spec : layer_tensors(model.config, layer)) take(spec.name);
   }
   if (model.config.tie_word_embeddings) weights->put(kLmHeadName, weights->get(embedding_name(model.config)));
+  if (same && model.weights->source()) weights->set_source(*model.weights->source());
   out.weights = weights;
   return out;
 }

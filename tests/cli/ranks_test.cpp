@@ -1,13 +1,16 @@
 // Split models over processes, as users run them. What needs an MPI is skipped, with its reason, where there is none;
 // .ci/run has one.
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/inotify.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <string>
 #include <thread>
@@ -156,11 +159,9 @@ std::vector<pid_t> ranks_below(pid_t parent) {
 // The program at work on a split model, for longer than a test takes.
 class Running {
  public:
-  explicit Running(const std::vector<std::string>& options,
-                   const std::vector<std::string>& models = {"--arch", "llama,olmo", "--dtype", "f32,bf16"}) {
-    std::vector<std::string> words = {MLBENCH_PROGRAM, "verify", "--backend",
-                                      "cpu",           "--json", folder_ / "result.json"};
-    words.insert(words.end(), models.begin(), models.end());
+  explicit Running(const std::vector<std::string>& options) {
+    std::vector<std::string> words = {MLBENCH_PROGRAM, "verify",  "--arch",   "llama,olmo", "--backend",
+                                      "cpu",           "--dtype", "f32,bf16", "--json",     folder_ / "result.json"};
     words.insert(words.end(), options.begin(), options.end());
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());
@@ -224,19 +225,60 @@ void expect_ended(Running& running, const std::vector<pid_t>& ranks, const std::
   for (const pid_t rank : ranks) EXPECT_FALSE(exists(rank)) << "process " << rank << " was left behind";
 }
 
-TEST_F(Ranks, MapTheirPartsOfACheckpointThemselves) {
-  const std::string folder = MLBENCH_TEST_DATA "/schedules-llama";
-  Running running({"--tp", "2"}, {"--model", folder});
-  std::vector<pid_t> mapping;
-  for (int tries = 0; tries < 3000 && mapping.size() < 2; ++tries) {
-    mapping = ranks_below(running.pid());
-    std::erase_if(mapping, [&](pid_t rank) {
-      return of_process(rank, "maps").find(folder + "/model.safetensors") == std::string::npos;
+// How often a file is opened, by whatever process, while this is there. Opens in one moment may count as one.
+class Opens {
+ public:
+  explicit Opens(const std::string& file) : events_(::inotify_init1(IN_CLOEXEC)) {
+    EXPECT_GE(::inotify_add_watch(events_, file.c_str(), IN_OPEN), 0);
+    reader_ = std::jthread([this](const std::stop_token& stop) {
+      while (count_some() || !stop.stop_requested()) {
+      }
     });
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
-  EXPECT_EQ(mapping.size(), 2U);
-  EXPECT_EQ(running.exit_code(), 0) << running.out();
+  ~Opens() {
+    (void)count();
+    ::close(events_);
+  }
+  Opens(const Opens&) = delete;
+  Opens& operator=(const Opens&) = delete;
+
+  int count() {
+    if (reader_.joinable()) {
+      reader_.request_stop();
+      reader_.join();
+    }
+    return count_;
+  }
+
+ private:
+  bool count_some() {
+    constexpr int kStepMs = 10;
+    pollfd entry{events_, POLLIN, 0};
+    inotify_event event{};  // without a name: the file itself is watched
+    if (::poll(&entry, 1, kStepMs) != 1 || ::read(events_, &event, sizeof event) != sizeof event) return false;
+    ++count_;
+    return true;
+  }
+
+  int events_;
+  int count_ = 0;
+  std::jthread reader_;
+};
+
+TEST_F(Ranks, MapTheirPartsOfACheckpointThemselves) {
+  test::TempDir folder;
+  const std::string model = folder / "model";
+  std::filesystem::copy(MLBENCH_TEST_DATA "/schedules-llama", model);
+  std::vector<int> opens;
+  for (const char* shards : {"1", "2"}) {
+    Opens counted(model + "/model.safetensors");
+    const Outcome outcome = run_program({"verify", "--model", model, "--backend", "cpu", "--tp", shards, "--inputs",
+                                         "random", "--call", "single/0 prefill"});
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    opens.push_back(counted.count());
+  }
+  EXPECT_GT(opens[0], 0);
+  EXPECT_GT(opens[1], opens[0]);
 }
 
 TEST_F(Ranks, ThatAreKilledEndTheRunAndAreNamed) {
