@@ -1,16 +1,13 @@
 // Split models over processes, as users run them. What needs an MPI is skipped, with its reason, where there is none;
 // .ci/run has one.
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
-#include <sys/inotify.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
 #include <fstream>
 #include <string>
 #include <thread>
@@ -223,62 +220,6 @@ void expect_ended(Running& running, const std::vector<pid_t>& ranks, const std::
   EXPECT_THAT(runs.back()["error"].get<std::string>(), MatchesRegex(code + ": rank [0-9] of 2 on [^:]+: .+"));
   EXPECT_LT(runs.size(), 4U) << "what was still to come is not run";
   for (const pid_t rank : ranks) EXPECT_FALSE(exists(rank)) << "process " << rank << " was left behind";
-}
-
-// How often a file is opened, by whatever process, while this is there. Opens in one moment may count as one.
-class Opens {
- public:
-  explicit Opens(const std::string& file) : events_(::inotify_init1(IN_CLOEXEC)) {
-    EXPECT_GE(::inotify_add_watch(events_, file.c_str(), IN_OPEN), 0);
-    reader_ = std::jthread([this](const std::stop_token& stop) {
-      while (count_some() || !stop.stop_requested()) {
-      }
-    });
-  }
-  ~Opens() {
-    (void)count();
-    ::close(events_);
-  }
-  Opens(const Opens&) = delete;
-  Opens& operator=(const Opens&) = delete;
-
-  int count() {
-    if (reader_.joinable()) {
-      reader_.request_stop();
-      reader_.join();
-    }
-    return count_;
-  }
-
- private:
-  bool count_some() {
-    constexpr int kStepMs = 10;
-    pollfd entry{events_, POLLIN, 0};
-    inotify_event event{};  // without a name: the file itself is watched
-    if (::poll(&entry, 1, kStepMs) != 1 || ::read(events_, &event, sizeof event) != sizeof event) return false;
-    ++count_;
-    return true;
-  }
-
-  int events_;
-  int count_ = 0;
-  std::jthread reader_;
-};
-
-TEST_F(Ranks, MapTheirPartsOfACheckpointThemselves) {
-  test::TempDir folder;
-  const std::string model = folder / "model";
-  std::filesystem::copy(MLBENCH_TEST_DATA "/schedules-llama", model);
-  std::vector<int> opens;
-  for (const char* shards : {"1", "2"}) {
-    Opens counted(model + "/model.safetensors");
-    const Outcome outcome = run_program({"verify", "--model", model, "--backend", "cpu", "--tp", shards, "--inputs",
-                                         "random", "--call", "single/0 prefill"});
-    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
-    opens.push_back(counted.count());
-  }
-  EXPECT_GT(opens[0], 0);
-  EXPECT_GT(opens[1], opens[0]);
 }
 
 TEST_F(Ranks, ThatAreKilledEndTheRunAndAreNamed) {
