@@ -13,6 +13,7 @@
 #include "models/parts.h"
 #include "models/presets.h"
 #include "models/synthetic.h"
+#include "tests/backends/alone.h"
 #include "tests/reference/small_models.h"
 #include "tests/support/expect_error.h"
 
@@ -133,17 +134,6 @@ TEST(SplitModels, ShardsNeedLessMemoryThanOnePiece) {
   EXPECT_LT(shard.scratch_bytes, whole.scratch_bytes);
 }
 
-// Meets nobody.
-class Alone final : public backends::Group {
- public:
-  void all_reduce(std::span<float> /*values*/) override { fail(); }
-  void send_on(std::span<const std::byte> /*bytes*/) override { fail(); }
-  void receive(std::span<std::byte> /*bytes*/) override { fail(); }
-
- private:
-  [[noreturn]] static void fail() { throw Error(ErrorKind::internal, "parallel.stopped", "nobody came"); }
-};
-
 TEST(SplitModels, AGroupThatFailsFailsTheCall) {
   const Model model = small_model(Architecture::llama);
   const auto gpu = on_host();
@@ -152,7 +142,7 @@ TEST(SplitModels, AGroupThatFailsFailsTheCall) {
     const auto session = gpu->load(part, {.device = "host",
                                           .tensor_parallel = split.tensor_parallel,
                                           .pipeline_parallel = split.pipeline_parallel,
-                                          .group = std::make_shared<Alone>()});
+                                          .group = std::make_shared<test::Alone>()});
     const Error error = test::error_of([&] { (void)run_of(*session, model.config); });
     EXPECT_EQ(error.code(), "parallel.stopped");
     EXPECT_THAT(error.message(), HasSubstr("nobody came"));

@@ -11,6 +11,7 @@
 #include "backends/plugin/c_group.h"
 #include "backends/plugin/convert.h"
 #include "models/parts.h"
+#include "tests/backends/alone.h"
 #include "tests/backends/plugin/plugins.h"
 
 namespace mlbench::plugin::test {
@@ -97,17 +98,6 @@ TEST(SplitThroughTheDoor, GivesEveryBitThatTheBackendGives) {
   }
 }
 
-// Meets nobody.
-class Alone final : public backends::Group {
- public:
-  void all_reduce(std::span<float> /*values*/) override { fail(); }
-  void send_on(std::span<const std::byte> /*bytes*/) override { fail(); }
-  void receive(std::span<std::byte> /*bytes*/) override { fail(); }
-
- private:
-  [[noreturn]] static void fail() { throw Error(ErrorKind::internal, "parallel.stopped", "nobody came"); }
-};
-
 TEST(SplitThroughTheDoor, WhatTheGroupThrowsIsWhatTheCallThrows) {
   const Model model = small_model(Architecture::llama);
   const auto backend = open_here(MLBENCH_PLUGIN_CPU);
@@ -116,7 +106,7 @@ TEST(SplitThroughTheDoor, WhatTheGroupThrowsIsWhatTheCallThrows) {
     const auto session = backend->load(part, {.threads = 1,
                                               .tensor_parallel = split.tensor_parallel,
                                               .pipeline_parallel = split.pipeline_parallel,
-                                              .group = std::make_shared<Alone>()});
+                                              .group = std::make_shared<mlbench::test::Alone>()});
     EXPECT_EQ(error_of([&] { (void)transcript_of(*session, model.config); }), "parallel.stopped: nobody came");
   }
 }
@@ -128,7 +118,7 @@ TEST(SplitThroughTheDoor, APartWithoutAGroupIsRefused) {
 }
 
 TEST(CGroup, ThatLacksAFunctionIsRefused) {
-  const CGroup whole(std::make_shared<Alone>());
+  const CGroup whole(std::make_shared<mlbench::test::Alone>());
   EXPECT_NO_THROW((void)group_of(*whole.get()));
   mlbench_group small = *whole.get(), without_sum = small;
   small.struct_size -= 8;
@@ -138,7 +128,7 @@ TEST(CGroup, ThatLacksAFunctionIsRefused) {
 }
 
 TEST(CGroup, MeetsOverNoNegativeNumberOfValues) {
-  const CGroup group(std::make_shared<Alone>());
+  const CGroup group(std::make_shared<mlbench::test::Alone>());
   mlbench_error error{};
   error.struct_size = sizeof error;
   EXPECT_EQ(group.get()->all_reduce(group.get()->context, nullptr, -1, &error), MLBENCH_FAILED);
@@ -152,7 +142,7 @@ TEST(CRun, OfTheFirstRevisionIsAWholeModels) {
   EXPECT_EQ(run_of(run).first_layer, 7);
   EXPECT_EQ(run_of(run).micro_batches, 5);
   EXPECT_EQ(group_in(run), nullptr);
-  const CGroup group(std::make_shared<Alone>());
+  const CGroup group(std::make_shared<mlbench::test::Alone>());
   run.group = group.get();
   EXPECT_EQ(group_in(run), group.get());
   run.struct_size = offsetof(mlbench_run, first_layer);
