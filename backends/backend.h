@@ -70,6 +70,8 @@ struct RunConfig {           // NOLINT(clang-analyzer-optin.performance.Padding)
   // The model is held twice, split alike: one instance computes prompts, the other what follows (spec methods.md,
   // section 10).
   bool disaggregated = false;
+  // So many models side by side, split alike, that are asked the same and must answer the same.
+  Index replicas = 1;
   // Through what entries of this worker's caches come and go; null: they stay. A session connects each cache that it
   // makes.
   std::shared_ptr<KvTransports> transports;

@@ -147,8 +147,8 @@ class Resumed {
   }
   // All of a point, on the device and of the model that it names.
   static std::string key(const BenchPoint& p, std::string_view method) {
-    return fmt::format("{} {} {} {} {} {} {} {}", describe(p, method), p.architecture, p.device, p.page_size, p.depth,
-                       p.tensor_parallel, p.pipeline_parallel, p.disaggregated);
+    return fmt::format("{} {} {} {} {} {} {} {} {}", describe(p, method), p.architecture, p.device, p.page_size,
+                       p.depth, p.tensor_parallel, p.pipeline_parallel, p.disaggregated, p.replicas);
   }
 
   BenchRun run_;
@@ -386,7 +386,8 @@ int bench(const Options& options) {
   for (const PlannedRow& row : bench.planned().rows) {
     const backends::RunConfig asked = measure::run_of(row.point);
     if (parallel::workers_of(asked) > 1 && !options.against.empty())
-      throw request_error("usage", "--against: compares models in one piece, without --tp, --pp and --disagg");
+      throw request_error("usage",
+                          "--against: compares models in one piece, without --tp, --pp, --disagg and --replicas");
     if (row.unsupported.empty()) split.require(asked);
   }
   (void)std::signal(SIGINT, note_interruption);

@@ -85,6 +85,7 @@ Axes SweepOptions::axes() const {
   Axes own = axes_;
   own.tensor_parallel = parallel_.tensor_parallel;
   own.pipeline_parallel = parallel_.pipeline_parallel;
+  own.replicas = parallel_.replicas;
   if (parallel_.disaggregated) own.disaggregated = {0, 1};
   for (const std::string& text : dtypes_) own.dtypes.push_back(require_dtype(text));
   for (const std::string& text : methods_) own.methods.push_back(require_method(text));

@@ -33,18 +33,16 @@ Cluster read_cluster_file(const std::string& path) {
 }
 
 // What stands against a point on that cluster.
-std::optional<Error> refusal(const Cluster& cluster, const ModelConfig& config, const BenchPoint& point,
-                             Index replicas) {
+std::optional<Error> refusal(const Cluster& cluster, const ModelConfig& config, const BenchPoint& point) {
   const Split split = measure::split_of(point);
   if (auto error = mlbench::why_not(config, split, point.model)) return error;
-  if (auto error = measure::why_not(cluster, split, replicas)) return error;
+  if (auto error = measure::why_not(cluster, split, point.replicas)) return error;
   if (const std::string reason = why_too_long(point, config); !reason.empty())
     return request_error("input.position_range", fmt::format("{}: {}", one_line(point.model), reason));
   return std::nullopt;
 }
 
-Prediction predict_all(const SweepOptions& sweep, const std::string& cluster_file, const std::vector<Index>& replicas,
-                       Index micro_batches) {
+Prediction predict_all(const SweepOptions& sweep, const std::string& cluster_file, Index micro_batches) {
   Prediction out;
   out.command = own_command_line();
   out.cluster_file = cluster_file;
@@ -58,15 +56,13 @@ Prediction predict_all(const SweepOptions& sweep, const std::string& cluster_fil
     fixed.architecture = name(config.architecture);
     for (const BenchPoint& point : measure::points_of(axes, fixed, 0)) {
       const ProbeResult& rates = measure::rates_of(out.cluster, *parse_dtype(point.dtype), cluster_file);
-      for (const Index count : replicas) {
-        if (const auto error = refusal(out.cluster, config, point, count)) {
-          const NotOffered refused{error->code(), error->message()};
-          if (std::ranges::find(out.not_offered, refused) == out.not_offered.end()) out.not_offered.push_back(refused);
-          continue;
-        }
-        const auto rows = measure::predict(out.cluster, rates, config, point, {count, micro_batches});
-        out.rows.insert(out.rows.end(), rows.begin(), rows.end());
+      if (const auto error = refusal(out.cluster, config, point)) {
+        const NotOffered refused{error->code(), error->message()};
+        if (std::ranges::find(out.not_offered, refused) == out.not_offered.end()) out.not_offered.push_back(refused);
+        continue;
       }
+      const auto rows = measure::predict(out.cluster, rates, config, point, micro_batches);
+      out.rows.insert(out.rows.end(), rows.begin(), rows.end());
     }
   }
   return out;
@@ -82,9 +78,6 @@ void PredictCommand::add_to(CLI::App& command) {
   command.add_option("--cluster", cluster_, "With --predict: the JSON file that describes the cluster")
       ->needs(predict)
       ->type_name("FILE");
-  add_numbers(command, "--replicas", replicas_, 1, kMost,
-              "With --predict: models side by side, each with --batch sequences of its own; default 1")
-      ->needs(predict);
   command
       .add_option("--micro-batches", micro_batches_,
                   "With --predict: pieces of a call that pass through the stages; default: as many as are the quickest")
@@ -104,8 +97,7 @@ void PredictCommand::refuse_others(const CLI::App& command) const {
 
 int PredictCommand::run(const SweepOptions& sweep, const std::string& json, bool color) const {
   if (!json.empty() && json != "-") require_writable(json);
-  const Prediction prediction =
-      predict_all(sweep, cluster_, replicas_.empty() ? std::vector<Index>{1} : replicas_, micro_batches_);
+  const Prediction prediction = predict_all(sweep, cluster_, micro_batches_);
   if (prediction.rows.empty()) {
     if (prediction.not_offered.empty())
       throw request_error("usage", "bench: nothing to predict: prompt and gen are 0 everywhere");

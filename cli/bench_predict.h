@@ -24,7 +24,6 @@ class PredictCommand {
  private:
   bool asked_ = false;
   std::string cluster_;
-  std::vector<Index> replicas_;
   Index micro_batches_ = 0;
 };
 

@@ -1,4 +1,5 @@
-// --tp, --pp and --disagg, the same wherever a model is split. Whether a split is legal, models/parallel_rules.h says.
+// --tp, --pp, --disagg and --replicas, the same wherever a model is split. Whether a split is legal,
+// models/parallel_rules.h says.
 #pragma once
 
 #include <string>
@@ -16,7 +17,7 @@ inline constexpr const char* kDisaggHelp =
 
 // Each list of numbers separated by commas; what is asked for is their product. Empty: not given.
 struct ParallelOptions {
-  std::vector<Index> tensor_parallel, pipeline_parallel;
+  std::vector<Index> tensor_parallel, pipeline_parallel, replicas;
   bool disaggregated = false;  // and as well not
 
   void add_to(CLI::App& command);

@@ -34,13 +34,19 @@ void SplitOptions::add_to(CLI::App& command) {
                   "stages")
       ->check(CLI::Range(Index{1}, kMost));
   command.add_flag("--disagg", disaggregated, kDisaggHelp);
+  command
+      .add_option("--replicas", replicas,
+                  "Models side by side, each of so many ranks; all are asked everything, and must answer the same bits")
+      ->check(CLI::Range(Index{1}, kMost))
+      ->capture_default_str();
 }
 
 backends::RunConfig SplitOptions::run() const {
   return {.tensor_parallel = split.tensor_parallel,
           .pipeline_parallel = split.pipeline_parallel,
           .micro_batches = micro_batches,
-          .disaggregated = disaggregated};
+          .disaggregated = disaggregated,
+          .replicas = replicas};
 }
 
 std::string SplitOptions::command_line() const {
@@ -49,6 +55,7 @@ std::string SplitOptions::command_line() const {
   if (split.pipeline_parallel > 1) out += fmt::format(" --pp {}", split.pipeline_parallel);
   if (micro_batches > 0) out += fmt::format(" --micro-batches {}", micro_batches);
   if (disaggregated) out += " --disagg";
+  if (replicas > 1) out += fmt::format(" --replicas {}", replicas);
   return out;
 }
 
@@ -68,8 +75,9 @@ SplitBackend::SplitBackend(const std::string& name, const std::string& device, c
 void SplitBackend::require(const backends::RunConfig& run) const {
   if (!on_ranks(run)) return;
   const Index workers = parallel::workers_of(run);
-  const std::string asked = fmt::format("--tp {} --pp {}{}", run.tensor_parallel, run.pipeline_parallel,
-                                        run.disaggregated ? " --disagg" : "");
+  const std::string replicas = run.replicas > 1 ? fmt::format(" --replicas {}", run.replicas) : std::string();
+  const std::string asked = fmt::format("--tp {} --pp {}{}{}", run.tensor_parallel, run.pipeline_parallel,
+                                        run.disaggregated ? " --disagg" : "", replicas);
   if (launcher_.rank_program.empty() || (!given_ && launcher_.mpirun.empty()))
     throw Error(ErrorKind::unavailable, "parallel.no_ranks", fmt::format("{}: {}", asked, launcher_.why_not));
   if (given_ && given_->size < workers)
@@ -109,9 +117,12 @@ SplitDescription SplitBackend::description(const SplitOptions& options) {
                        split.pipeline_parallel,
                        options.micro_batches == 0 ? split.pipeline_parallel : options.micro_batches,
                        options.disaggregated,
+                       options.replicas,
+                       0,
                        {}};
   const backends::RunConfig run = options.run();
   if (!on_ranks(run)) return out;
+  out.mapped = ranks(run).take_mapped();
   for (Index worker = 0; worker < parallel::workers_of(run); ++worker)
     out.hosts.push_back(ranks(run).ranks()[static_cast<std::size_t>(worker)].host);
   return out;

@@ -1,4 +1,4 @@
-// A backend whose models --tp, --pp and --disagg split over ranks.
+// A backend whose models --tp, --pp, --disagg and --replicas spread over ranks.
 #pragma once
 
 #include <map>
@@ -21,6 +21,7 @@ struct SplitOptions {
   Split split;
   Index micro_batches = 0;  // 0: as many as stages
   bool disaggregated = false;
+  Index replicas = 1;
 
   void add_to(CLI::App& command);
   // The split, under which nothing else is said.

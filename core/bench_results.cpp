@@ -47,6 +47,7 @@ std::string describe(const BenchPoint& point, std::string_view method) {
   if (point.tensor_parallel > 1) out += fmt::format(", tp {}", point.tensor_parallel);
   if (point.pipeline_parallel > 1) out += fmt::format(", pp {}", point.pipeline_parallel);
   if (point.disaggregated) out += ", prefill and decode apart";
+  if (point.replicas > 1) out += fmt::format(", {} replicas", point.replicas);
   return fmt::format("{}: {}", out, method);
 }
 

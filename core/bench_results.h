@@ -28,6 +28,10 @@ struct BenchPoint {
   Index page_size = 0;  // of the cache, in tokens
   Index tensor_parallel = 1, pipeline_parallel = 1;
   bool disaggregated = false;  // prefill and decode apart, on as many ranks each
+  Index replicas = 1;          // models side by side, each with these sequences
+
+  // Of all replicas in one repetition: those of the prompts, or those that are made.
+  [[nodiscard]] Index tokens(bool decode) const { return replicas * batch * (decode ? gen : prompt); }
 
   friend bool operator==(const BenchPoint&, const BenchPoint&) = default;
 };

@@ -52,8 +52,7 @@ struct PredictedMemory {
 // One method at one point. The three parts of `seconds` are means over the workers: what each computes, what it spends
 // on messages, and what it waits.
 struct PredictedRow {
-  BenchPoint point;    // `device` is the cluster's; backend and threads say nothing
-  Index replicas = 1;  // models side by side, each with the point's sequences
+  BenchPoint point;  // `device` is the cluster's; backend and threads say nothing
   std::string method;
   bool decode = false;             // its calls are steps
   Index micro_batches = 1;         // of a call

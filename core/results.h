@@ -154,6 +154,8 @@ struct SplitDescription {
   Index tensor_parallel = 1, pipeline_parallel = 1;
   Index micro_batches = 1;
   bool disaggregated = false;  // held twice, prompts by one half of the ranks
+  Index replicas = 1;          // so many side by side, each asked everything
+  Index mapped = 0;            // ranks that mapped their parts of a checkpoint's files themselves
   std::vector<std::string> hosts;
 };
 

@@ -24,11 +24,11 @@ namespace {
 using backends::Arithmetic;
 
 bool is_split(const backends::RunConfig& run) {
-  return run.disaggregated || run.tensor_parallel * run.pipeline_parallel > 1;
+  return run.disaggregated || run.tensor_parallel * run.pipeline_parallel * run.replicas > 1;
 }
 
 backends::RunConfig in_one_piece(backends::RunConfig run) {
-  run.tensor_parallel = run.pipeline_parallel = 1;
+  run.tensor_parallel = run.pipeline_parallel = run.replicas = 1;
   run.micro_batches = 0;
   run.disaggregated = false;
   return run;

@@ -157,6 +157,8 @@ ordered_json json_of_run(const BackendVerification& result) {
             {"pipeline_parallel", result.split.pipeline_parallel},
             {"micro_batches", result.split.micro_batches},
             {"disaggregated", result.split.disaggregated},
+            {"replicas", result.split.replicas},
+            {"mapped", result.split.mapped},
             {"hosts", result.split.hosts}}},
           {"arithmetic", arithmetic},
           {"bounds", result.worst_case_bounds ? "deterministic" : "probabilistic"},

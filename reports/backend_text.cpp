@@ -187,9 +187,11 @@ std::string split_text(const SplitDescription& split) {
   hosts.erase(first, last);
   const std::string pieces =
       split.pipeline_parallel > 1 ? fmt::format(" ({} micro-batches)", split.micro_batches) : std::string();
+  std::string more = split.disaggregated ? ", prefill and decode apart" : "";
+  if (split.replicas > 1) more += fmt::format(", {} replicas", split.replicas);
+  if (!more.empty()) more += ",";
   return fmt::format("tp {}, pp {}{}{} on {} rank{} of {}", split.tensor_parallel, split.pipeline_parallel, pieces,
-                     split.disaggregated ? ", prefill and decode apart," : "", split.hosts.size(),
-                     split.hosts.size() == 1 ? "" : "s", fmt::join(hosts, ", "));
+                     more, split.hosts.size(), split.hosts.size() == 1 ? "" : "s", fmt::join(hosts, ", "));
 }
 
 std::string describe_failure(const TapCheck& check) {

@@ -32,7 +32,7 @@ struct Column {
   std::string (*cell)(const BenchRow&);
 };
 
-constexpr std::array<Column, 38> kColumns = {{
+constexpr std::array<Column, 39> kColumns = {{
     {"model", [](const BenchRow& r) { return r.point.model; }},
     {"architecture", [](const BenchRow& r) { return r.point.architecture; }},
     {"backend", [](const BenchRow& r) { return r.point.backend; }},
@@ -47,6 +47,7 @@ constexpr std::array<Column, 38> kColumns = {{
     {"tensor_parallel", [](const BenchRow& r) { return fmt::to_string(r.point.tensor_parallel); }},
     {"pipeline_parallel", [](const BenchRow& r) { return fmt::to_string(r.point.pipeline_parallel); }},
     {"disaggregated", [](const BenchRow& r) { return std::string(r.point.disaggregated ? "1" : "0"); }},
+    {"replicas", [](const BenchRow& r) { return fmt::to_string(r.point.replicas); }},
     {"method", [](const BenchRow& r) { return r.method; }},
     {"check", outcome},
     {"check_ratio", [](const BenchRow& r) { return cell(r.check_ratio); }},

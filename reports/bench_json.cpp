@@ -159,6 +159,7 @@ BenchPoint point_of(Fields fields) {
   p.tensor_parallel = fields.count("tensor_parallel");
   p.pipeline_parallel = fields.count("pipeline_parallel");
   if (fields.has("disaggregated")) p.disaggregated = fields.flag("disaggregated");  // older runs do not
+  if (fields.has("replicas")) p.replicas = fields.count("replicas");                // the same
   fields.expect_no_more();
   return p;
 }
@@ -288,7 +289,8 @@ ordered_json to_json(const BenchPoint& p) {
           {"page_size", p.page_size},
           {"tensor_parallel", p.tensor_parallel},
           {"pipeline_parallel", p.pipeline_parallel},
-          {"disaggregated", p.disaggregated}};
+          {"disaggregated", p.disaggregated},
+          {"replicas", p.replicas}};
 }
 
 BenchPoint point_from_json(const json& point, const std::string& where) { return point_of(Fields(point, where, "")); }

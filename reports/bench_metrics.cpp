@@ -51,6 +51,7 @@ std::string labels_of(const BenchRow& row) {
                  {"tensor_parallel", fmt::to_string(p.tensor_parallel)},
                  {"pipeline_parallel", fmt::to_string(p.pipeline_parallel)},
                  {"disaggregated", p.disaggregated ? "1" : "0"},
+                 {"replicas", fmt::to_string(p.replicas)},
                  {"method", row.method},
                  {"check", outcome(row)}});
 }

@@ -24,7 +24,7 @@ struct Axis {
 constexpr auto kLeft = Align::left;
 constexpr auto kRight = Align::right;
 
-const std::array<Axis, 14> kAxes = {{
+const std::array<Axis, 15> kAxes = {{
     {"model", kLeft, "", [](const BenchPoint& p) { return p.model; }},
     {"arch", kLeft, "", [](const BenchPoint& p) { return p.architecture; }},
     {"backend", kLeft, "", [](const BenchPoint& p) { return p.backend; }},
@@ -39,6 +39,7 @@ const std::array<Axis, 14> kAxes = {{
     {"tp", kRight, "1", [](const BenchPoint& p) { return fmt::to_string(p.tensor_parallel); }},
     {"pp", kRight, "1", [](const BenchPoint& p) { return fmt::to_string(p.pipeline_parallel); }},
     {"apart", kLeft, "-", [](const BenchPoint& p) { return std::string(p.disaggregated ? "yes" : "-"); }},
+    {"replicas", kRight, "1", [](const BenchPoint& p) { return fmt::to_string(p.replicas); }},
 }};
 
 // ---- columns of figures ----
@@ -136,10 +137,8 @@ std::string remark(const BenchRow& row) {
 }
 
 double tokens_of(const BenchRow& row) {
-  const Index each = row.method == "pg" ? row.point.prompt + row.point.gen
-                     : row.decode       ? row.point.gen
-                                        : row.point.prompt;
-  return static_cast<double>(row.point.batch) * static_cast<double>(each);
+  const BenchPoint& p = row.point;
+  return static_cast<double>(row.method == "pg" ? p.tokens(false) + p.tokens(true) : p.tokens(row.decode));
 }
 
 std::string series_name(const BenchPoint& p, const std::string& method) {
@@ -152,6 +151,7 @@ std::string series_name(const BenchPoint& p, const std::string& method) {
   if (p.tensor_parallel > 1) out += fmt::format("/tp:{}", p.tensor_parallel);
   if (p.pipeline_parallel > 1) out += fmt::format("/pp:{}", p.pipeline_parallel);
   if (p.disaggregated) out += "/disagg";
+  if (p.replicas > 1) out += fmt::format("/replicas:{}", p.replicas);
   return fmt::format("{}/{}", out, method);
 }
 

@@ -42,7 +42,6 @@ ordered_json memory_json(const PredictedMemory& m) {
 
 ordered_json row_json(const PredictedRow& r) {
   return {{"point", to_json(r.point)},
-          {"replicas", r.replicas},
           {"method", r.method},
           {"decode", r.decode},
           {"micro_batches", r.micro_batches},

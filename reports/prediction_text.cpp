@@ -53,8 +53,6 @@ std::string fits_text(const PredictedMemory& memory, bool color) {
 
 std::string rows_table(const Prediction& prediction, const Axes& axes, bool color) {
   std::vector<Table::Column> columns = axes.columns();
-  const bool replicas = std::ranges::any_of(prediction.rows, [](const PredictedRow& row) { return row.replicas > 1; });
-  if (replicas) columns.push_back({"replicas", kRight});
   columns.push_back({"method", kLeft});
   for (const char* title : {"micro-batches", "tokens/s", "call ms", "compute", "messages", "bubble", "memory"})
     columns.push_back({title, kRight});
@@ -64,7 +62,6 @@ std::string rows_table(const Prediction& prediction, const Axes& axes, bool colo
   for (const PredictedRow& row : prediction.rows) {
     std::vector<std::string> cells;
     for (const std::string& cell : axes.cells(row.point)) cells.push_back(one_line(cell));
-    if (replicas) cells.push_back(fmt::to_string(row.replicas));
     cells.push_back(row.method);
     cells.push_back(fmt::to_string(row.micro_batches));
     cells.push_back(figure(row.tokens_per_second));

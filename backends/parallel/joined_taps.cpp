@@ -106,15 +106,36 @@ void JoinedTaps::show(std::string_view doing) {
   }
 }
 
-void JoinedTaps::show(std::string_view doing, TapId id, Index stage) {
-  const Index shards = team_.split().tensor_parallel, first = stage * shards;
+// Of the shards from `first` on.
+std::vector<const HostTensor*> JoinedTaps::parts_of(std::string_view doing, TapId id, Index first) const {
   std::vector<const HostTensor*> parts;
-  for (Index worker = first; worker < first + shards; ++worker) {
+  for (Index worker = first; worker < first + team_.split().tensor_parallel; ++worker) {
     parts.push_back(workers_[static_cast<std::size_t>(worker)]->find(id));
     if (parts.back() == nullptr)
       throw Error(ErrorKind::internal, "backend.failed",
                   fmt::format("{}: a shard gave {}, another did not", doing, to_string(id)));
   }
+  return parts;
+}
+
+void JoinedTaps::require_same_replicas(std::string_view doing, TapId id, Index stage) const {
+  const Index first = team_.first_of(0, stage);
+  const std::vector<const HostTensor*> parts = parts_of(doing, id, first);
+  for (Index replica = 1; replica < team_.replicas(); ++replica) {
+    const Index other = team_.first_of(replica, stage);
+    const std::vector<const HostTensor*> others = parts_of(doing, id, other);
+    for (std::size_t shard = 0; shard < parts.size(); ++shard) {
+      const auto place = static_cast<Index>(shard);
+      team_.require_same(doing, to_string(id), first + place, parts[shard]->bytes(), other + place,
+                         others[shard]->bytes());
+    }
+  }
+}
+
+void JoinedTaps::show(std::string_view doing, TapId id, Index stage) {
+  require_same_replicas(doing, id, stage);
+  const Index shards = team_.split().tensor_parallel, first = team_.first_of(0, stage);
+  const std::vector<const HostTensor*> parts = parts_of(doing, id, first);
   const auto give = [&](TapId as, const HostTensor& value) {
     if (shown_.wants(as)) shown_.take(as, value.view());
   };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <numeric>
 
 #include <fmt/format.h>
 
@@ -21,22 +22,28 @@ using backends::Support;
 // Results that several workers give and that must be the same.
 class Replies {
  public:
-  Replies(Index count, const TensorView& out) : first_(out) {
-    for (Index i = 1; i < count; ++i) {
+  // `from`: the workers that give them.
+  Replies(std::vector<Index> from, const TensorView& out) : from_(std::move(from)), first_(out) {
+    for (std::size_t i = 1; i < from_.size(); ++i) {
       HostTensor& other = others_.emplace_back(out.dtype, out.shape);
       std::copy_n(out.data, other.bytes().size(), other.bytes().begin());  // padding is left as it is
     }
   }
-  [[nodiscard]] TensorView of(Index i) { return i == 0 ? first_ : others_[static_cast<std::size_t>(i - 1)].view(); }
-  // `first`: the worker that gave the first of them.
-  void require_same(const Team& team, std::string_view doing, Index first) const {
+  // Nothing to write to for a worker that gives none.
+  [[nodiscard]] TensorView of(Index worker) {
+    const auto at = std::ranges::find(from_, worker);
+    if (at == from_.end()) return {first_.dtype, first_.shape, nullptr};
+    return at == from_.begin() ? first_ : others_[static_cast<std::size_t>(at - from_.begin() - 1)].view();
+  }
+  void require_same(const Team& team, std::string_view doing) const {
     for (std::size_t i = 0; i < others_.size(); ++i) {
       const std::span<const std::byte> of_first(first_.data, others_[i].bytes().size());
-      team.require_same(doing, "their result", first, of_first, first + static_cast<Index>(i) + 1, others_[i].bytes());
+      team.require_same(doing, "their result", from_[0], of_first, from_[i + 1], others_[i].bytes());
     }
   }
 
  private:
+  std::vector<Index> from_;
   TensorView first_;
   std::vector<HostTensor> others_;
 };
@@ -71,35 +78,32 @@ class ParallelSession final : public backends::Session, public MeasuredWorkers {
                backends::KvCache& cache, const TensorView& out, backends::TapSink* taps) override {
     ParallelCache& own = own_cache(cache);
     const std::string_view doing = backends::name(method);
-    const Index shards = team_->split().tensor_parallel, last = team_->workers() - shards;
-    Replies replies(shards, out);
+    Replies replies(workers_of_stage(team_->split().pipeline_parallel - 1), out);
     std::optional<JoinedTaps> joined;
     if (taps != nullptr) joined.emplace(*team_, *taps);
     team_->all(doing, [&](Index worker) {
       ConstTensorView own_x = x;
       if (team_->stage_of(worker) > 0) own_x.data = nullptr;
-      TensorView own_out{out.dtype, out.shape, nullptr};
-      if (worker >= last) own_out = replies.of(worker - last);
-      team_->session(worker).forward(method, own_x, logit_positions, own.of(worker), own_out,
+      team_->session(worker).forward(method, own_x, logit_positions, own.of(worker), replies.of(worker),
                                      joined ? joined->of(worker) : nullptr);
     });
     if (joined) joined->show(doing);  // first: it knows in which tap workers began to differ
-    replies.require_same(*team_, doing, last);
+    replies.require_same(*team_, doing);
   }
 
   void run_part(const Part& part, const ConstTensorView& x, backends::KvCache& cache, const TensorView& out,
                 backends::TapSink* taps) override {
     ParallelCache& own = own_cache(cache);
-    const Index stage = stage_of(part), first = stage * team_->split().tensor_parallel;
-    Replies replies(team_->split().tensor_parallel, out);
+    const Index stage = stage_of(part);
+    Replies replies(workers_of_stage(stage), out);
     std::optional<JoinedTaps> joined;
     if (taps != nullptr) joined.emplace(*team_, *taps);
     team_->stage(stage, "run_part", [&](Index worker) {
-      team_->session(worker).run_part(part, x, own.of(worker), replies.of(worker - first),
+      team_->session(worker).run_part(part, x, own.of(worker), replies.of(worker),
                                       joined ? joined->of(worker) : nullptr);
     });
     if (joined) joined->show("run_part");
-    replies.require_same(*team_, "run_part", first);
+    replies.require_same(*team_, "run_part");
   }
 
   [[nodiscard]] std::vector<WorkerTimes> take_times(bool with_events) override {
@@ -114,9 +118,20 @@ class ParallelSession final : public backends::Session, public MeasuredWorkers {
   // What every worker can do by itself: all do it.
   template <class Ask>
   void everybody(std::string_view doing, const TensorView& out, const Ask& ask) {
-    Replies replies(team_->workers(), out);
+    std::vector<Index> everyone(static_cast<std::size_t>(team_->workers()));
+    std::iota(everyone.begin(), everyone.end(), 0);
+    Replies replies(std::move(everyone), out);
     team_->all(doing, [&](Index worker) { ask(worker, replies.of(worker)); });
-    replies.require_same(*team_, doing, 0);
+    replies.require_same(*team_, doing);
+  }
+
+  // In every replica.
+  [[nodiscard]] std::vector<Index> workers_of_stage(Index stage) const {
+    std::vector<Index> out;
+    for (Index worker = 0; worker < team_->workers(); ++worker) {
+      if (team_->stage_of(worker) == stage) out.push_back(worker);
+    }
+    return out;
   }
 
   [[nodiscard]] Index stage_of(const Part& part) const {
@@ -182,7 +197,7 @@ class ParallelBackend final : public backends::Backend {
     if (holders == nullptr) return backend_.load(model, run);
     LoadedParts loaded = holders->load(model, run);
     if (run.disaggregated) return apart(model.config, run, std::move(loaded), *holders);
-    return make_parallel_session(model.config, split_of(run), std::move(loaded), *holders);
+    return make_parallel_session(model.config, {split_of(run), run.replicas}, std::move(loaded), *holders);
   }
 
   [[nodiscard]] std::optional<backends::DeviceRates> measure_rates(const RunConfig& run, double seconds) override {
@@ -193,7 +208,7 @@ class ParallelBackend final : public backends::Backend {
   // Two instances as one session.
   static std::unique_ptr<backends::Session> apart(const ModelConfig& config, const RunConfig& run, LoadedParts loaded,
                                                   PartHolders& holders) {
-    const Split split = split_of(run);
+    const Index of_instance = workers_of_instance(run);
     LoadedParts decode;
     const auto move_second_half = [](auto& from, auto& to) {
       const auto half = static_cast<std::ptrdiff_t>(from.size() / 2);
@@ -203,9 +218,11 @@ class ParallelBackend final : public backends::Backend {
     move_second_half(loaded.models, decode.models);
     move_second_half(loaded.sessions, decode.sessions);
     Instances both;
-    both.prefill = make_parallel_session(config, split, std::move(loaded), holders);
-    both.decode = make_parallel_session(config, split, std::move(decode), holders, split.workers());
-    both.receiver_offset = split.workers();
+    TeamShape shape{split_of(run), run.replicas};
+    both.prefill = make_parallel_session(config, shape, std::move(loaded), holders);
+    shape.first = of_instance;
+    both.decode = make_parallel_session(config, shape, std::move(decode), holders);
+    both.receiver_offset = of_instance;
     both.take_times = [&holders, count = workers_of(run)](bool with_events) {
       return holders.take_times(count, with_events);
     };
@@ -222,9 +239,9 @@ std::unique_ptr<backends::Backend> make_parallel_backend(backends::Backend& back
   return std::make_unique<ParallelBackend>(backend, std::move(holders));
 }
 
-std::unique_ptr<backends::Session> make_parallel_session(const ModelConfig& config, const Split& split,
-                                                         LoadedParts loaded, PartHolders& holders, Index first) {
-  return std::make_unique<ParallelSession>(std::make_shared<Team>(config, split, std::move(loaded), holders, first));
+std::unique_ptr<backends::Session> make_parallel_session(const ModelConfig& config, const TeamShape& shape,
+                                                         LoadedParts loaded, PartHolders& holders) {
+  return std::make_unique<ParallelSession>(std::make_shared<Team>(config, shape, std::move(loaded), holders));
 }
 
 }  // namespace mlbench::parallel

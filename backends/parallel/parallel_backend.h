@@ -1,10 +1,10 @@
 // A backend over parallel configurations: a model whose parts several workers hold, behind the interface of one that is
 // in one piece. So verification and measuring are those of any backend.
 //
-// Everybody is asked the same in the same order. What all have is compared bit by bit; columns, heads and layers are
-// put together as models/parts.h says. Beside the taps of the model there are those of the workers among themselves
-// (Tap::attn_part and what follows it). Where workers differ in what must be the same, or one of them fails, the error
-// is ErrorKind::internal, backend.failed, and names it.
+// Everybody is asked the same in the same order, replicas of the whole, too. What all have is compared bit by bit;
+// columns, heads and layers are put together as models/parts.h says. Beside the taps of the model there are those of
+// the workers among themselves (Tap::attn_part and what follows it). Where workers differ in what must be the same, or
+// one of them fails, the error is ErrorKind::internal, backend.failed, and names it.
 #pragma once
 
 #include <functional>
@@ -12,6 +12,7 @@
 
 #include "backends/backend.h"
 #include "backends/parallel/part_holders.h"
+#include "backends/parallel/team.h"
 
 namespace mlbench::parallel {
 
@@ -24,10 +25,9 @@ using HoldersOf = std::function<PartHolders*(const backends::RunConfig& run)>;
 // the session of disaggregated_session.h. All must outlive this.
 [[nodiscard]] std::unique_ptr<backends::Backend> make_parallel_backend(backends::Backend& backend, HoldersOf holders);
 
-// A model's parts as one model; `loaded` as part_of() has split it. `first`: the number that the holders give to the
-// first of its workers.
-[[nodiscard]] std::unique_ptr<backends::Session> make_parallel_session(const ModelConfig& config, const Split& split,
-                                                                       LoadedParts loaded, PartHolders& holders,
-                                                                       Index first = 0);
+// A model's parts as one model; `loaded` as part_of() has split it, for each replica.
+[[nodiscard]] std::unique_ptr<backends::Session> make_parallel_session(const ModelConfig& config,
+                                                                       const TeamShape& shape, LoadedParts loaded,
+                                                                       PartHolders& holders);
 
 }  // namespace mlbench::parallel

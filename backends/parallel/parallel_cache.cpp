@@ -150,13 +150,25 @@ void ParallelCache::require_entries(const char* doing, const ConstTensorView& ke
 void ParallelCache::debug_get_kv(SeqId id, Index begin, Index end, const TensorView& keys,
                                  const TensorView& values) const {
   require_entries("debug_get_kv", keys, values);
+  std::vector<HostTensor> all_keys(caches_.size()), all_values(caches_.size());
   team_->all("debug_get_kv", [&](Index worker) {
+    const auto at = static_cast<std::size_t>(worker);
     const Piece piece(*team_, worker, keys.shape, keys.dtype);
-    HostTensor own_keys(keys.dtype, piece.shape()), own_values(values.dtype, piece.shape());
-    caches_[static_cast<std::size_t>(worker)]->debug_get_kv(id, begin, end, own_keys.view(), own_values.view());
-    piece.put_into(keys.data, own_keys.bytes().data());
-    piece.put_into(values.data, own_values.bytes().data());
+    all_keys[at] = HostTensor(keys.dtype, piece.shape());
+    all_values[at] = HostTensor(values.dtype, piece.shape());
+    caches_[at]->debug_get_kv(id, begin, end, all_keys[at].view(), all_values[at].view());
+    if (team_->replica_of(worker) > 0) return;
+    piece.put_into(keys.data, all_keys[at].bytes().data());
+    piece.put_into(values.data, all_values[at].bytes().data());
   });
+  const Index of_replica = team_->split().workers();
+  for (Index worker = of_replica; worker < team_->workers(); ++worker) {
+    const auto at = static_cast<std::size_t>(worker), first = static_cast<std::size_t>(worker % of_replica);
+    team_->require_same("debug_get_kv", "their keys", worker % of_replica, all_keys[first].bytes(), worker,
+                        all_keys[at].bytes());
+    team_->require_same("debug_get_kv", "their values", worker % of_replica, all_values[first].bytes(), worker,
+                        all_values[at].bytes());
+  }
 }
 
 void ParallelCache::debug_set_kv(SeqId id, Index begin, const ConstTensorView& keys, const ConstTensorView& values) {
@@ -175,7 +187,10 @@ SlotRuns ParallelCache::disagg_prepare_recv(SeqId id, Index count) {
 }
 
 void ParallelCache::disagg_mark_send(SeqId id, Index begin, const SlotRuns& slots, Index receiver_offset) {
-  change("disagg_mark_send", [&](KvCache& cache) { cache.disagg_mark_send(id, begin, slots, receiver_offset); });
+  team_->all("disagg_mark_send", [&](Index worker) {
+    const Index to = receiver_offset + team_->replica_of(worker) * team_->split().workers();
+    of(worker).disagg_mark_send(id, begin, slots, to);
+  });
 }
 
 }  // namespace mlbench::parallel

@@ -38,7 +38,7 @@ class ParallelCache final : public backends::KvCache {
   void debug_get_kv(SeqId id, Index begin, Index end, const TensorView& keys, const TensorView& values) const override;
   void debug_set_kv(SeqId id, Index begin, const ConstTensorView& keys, const ConstTensorView& values) override;
 
-  // Every worker's cache has its own transport.
+  // Every worker's cache has its own transport. The offset is that of the first replica's receiver.
   SlotRuns disagg_prepare_recv(SeqId id, Index count) override;
   void disagg_mark_send(SeqId id, Index begin, const SlotRuns& slots, Index receiver_offset) override;
 

@@ -42,7 +42,8 @@ std::unique_ptr<PartHolders> make_thread_holders(backends::Backend& backend) {
 
 Split split_of(const backends::RunConfig& run) { return {run.tensor_parallel, run.pipeline_parallel}; }
 
-Index workers_of(const backends::RunConfig& run) { return split_of(run).workers() * (run.disaggregated ? 2 : 1); }
+Index workers_of_instance(const backends::RunConfig& run) { return split_of(run).workers() * run.replicas; }
+Index workers_of(const backends::RunConfig& run) { return workers_of_instance(run) * (run.disaggregated ? 2 : 1); }
 
 backends::RunConfig run_of_worker(const backends::RunConfig& run, Index layers, Index worker) {
   backends::RunConfig own = run;

@@ -12,8 +12,8 @@
 
 namespace mlbench::parallel {
 
-// A session of each worker, and the parts that they were made from where these are here. Of a disaggregated run, the
-// workers of the prefill instance, then those of the decode instance.
+// A session of each worker, and the parts that they were made from where these are here: replica after replica, and of
+// a disaggregated run those of the prefill instance, then those of the decode instance.
 struct LoadedParts {
   std::vector<std::shared_ptr<const Model>> models;
   std::vector<std::unique_ptr<backends::Session>> sessions;
@@ -39,8 +39,9 @@ class PartHolders {
 // Threads, which share the backend.
 [[nodiscard]] std::unique_ptr<PartHolders> make_thread_holders(backends::Backend& backend);
 
-// How many workers there are under `run`, in both instances where it is disaggregated.
+// How many workers there are under `run`, in both instances where it is disaggregated, and in one.
 [[nodiscard]] Index workers_of(const backends::RunConfig& run);
+[[nodiscard]] Index workers_of_instance(const backends::RunConfig& run);
 [[nodiscard]] Split split_of(const backends::RunConfig& run);
 // Under what a worker loads its part.
 [[nodiscard]] backends::RunConfig run_of_worker(const backends::RunConfig& run, Index layers, Index worker);

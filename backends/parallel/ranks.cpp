@@ -186,6 +186,11 @@ class MpiRanks final : public Ranks {
   MpiRanks& operator=(const MpiRanks&) = delete;
 
   [[nodiscard]] const std::vector<RankInfo>& ranks() const override { return infos_; }
+  [[nodiscard]] Index take_mapped() override {
+    const auto count = std::ranges::count(mapped_, 1);
+    std::ranges::fill(mapped_, 0);
+    return count;
+  }
   [[nodiscard]] std::string name(Index worker) const override {
     return fmt::format("rank {} of {} on {}", worker, infos_.size(), infos_[static_cast<std::size_t>(worker)].host);
   }
@@ -310,6 +315,7 @@ class MpiRanks final : public Ranks {
                         .local = per_host[hello.host]++,
                         .processors = hello.processors});
     }
+    mapped_.resize(guests.size());
     for (std::size_t rank = 0; rank < guests.size(); ++rank) {
       infos_[rank].locals = per_host[infos_[rank].host];
       watches_.push_back(std::move(guests[rank].watch));
@@ -331,7 +337,9 @@ class MpiRanks final : public Ranks {
   // A rank that sees the checkpoint's files maps its part itself; others are sent theirs.
   std::unique_ptr<backends::Session> load_part(std::size_t rank, const Model& model, const backends::RunConfig& run,
                                                const std::string& stamp) {
-    if (!maps_part(rank, model, run, stamp)) send_part(rank, part_of(model, split_of(run), run.shard, run.stage));
+    const bool mapped = maps_part(rank, model, run, stamp);
+    if (mapped) mapped_[rank] = 1;
+    if (!mapped) send_part(rank, part_of(model, split_of(run), run.shard, run.stage));
     Writer message;
     put(message, config_of_part(model.config, split_of(run), run.stage));
     put(message, run);
@@ -410,6 +418,7 @@ class MpiRanks final : public Ranks {
   LaunchedRanks launched_;
   std::string own_host_ = host_name();
   std::vector<RankInfo> infos_;
+  std::vector<char> mapped_;  // of each rank; each is written by the thread that loads it
   std::vector<WatchLine> watches_;
   std::vector<std::shared_ptr<RankLink>> links_;
   std::mutex ending_;

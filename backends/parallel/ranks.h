@@ -30,6 +30,8 @@ struct RankInfo {
 class Ranks : public PartHolders {
  public:
   [[nodiscard]] virtual const std::vector<RankInfo>& ranks() const = 0;
+  // How many of them mapped a part of a checkpoint's files themselves since this was last asked.
+  [[nodiscard]] virtual Index take_mapped() = 0;
 };
 
 // Returns when all of them are there. Throws ErrorKind::unavailable, parallel.no_ranks, where they cannot be started or

@@ -26,21 +26,19 @@ std::optional<Error> error_of(const std::exception_ptr& thrown) {
 
 }  // namespace
 
-Team::Team(const ModelConfig& config, const Split& split, LoadedParts loaded, PartHolders& holders, Index first)
-    : config_(config),
-      split_(split),
-      holders_(holders),
-      loaded_(std::move(loaded)),
-      first_(first),
-      crew_(split.workers()) {}
+Team::Team(const ModelConfig& config, const TeamShape& shape, LoadedParts loaded, PartHolders& holders)
+    : config_(config), shape_(shape), holders_(holders), loaded_(std::move(loaded)), crew_(shape.workers()) {}
 
-void Team::all(std::string_view doing, const Work& work) { run(0, workers(), doing, work); }
+void Team::all(std::string_view doing, const Work& work) { run(workers(), doing, work); }
 
 void Team::stage(Index stage, std::string_view doing, const Work& work) {
-  run(stage * split_.tensor_parallel, split_.tensor_parallel, doing, work);
+  run(split().tensor_parallel * replicas(), doing, [&](Index worker) {
+    if (stage_of(worker) == stage) work(worker);
+  });
 }
 
-void Team::run(Index first, Index count, std::string_view doing, const Work& work) {
+// `asked`: how many of them have something to do.
+void Team::run(Index asked, std::string_view doing, const Work& work) {
   std::mutex mutex;
   std::optional<Error> failure;
   Index culprit = 0;
@@ -52,18 +50,19 @@ void Team::run(Index first, Index count, std::string_view doing, const Work& wor
     const bool blameless = error.code() == "parallel.stopped";
     if (failure && (blameless || failure->code() != "parallel.stopped")) return;
     failure.emplace(error);
-    culprit = error.code() == "backend.timeout" ? holders_.culprit(first_ + worker) : first_ + worker;
+    const Index number = shape_.first + worker;
+    culprit = error.code() == "backend.timeout" ? holders_.culprit(number) : number;
     if (!blameless) holders_.leave();
   };
-  const std::vector<std::exception_ptr> thrown = crew_.run(first, count, work, on_failure);
+  const std::vector<std::exception_ptr> thrown = crew_.run(0, workers(), work, on_failure);
   if (failure)
     throw Error(failure->kind(), failure->code(), fmt::format("{}: {}", holders_.name(culprit), failure->message()));
   const auto refused = std::ranges::count_if(thrown, [](const auto& each) { return each != nullptr; });
   if (refused == 0) return;
   const auto one = std::ranges::find_if(thrown, [](const auto& each) { return each != nullptr; });
-  if (refused == count) throw Error(*error_of(*one));
+  if (refused == asked) throw Error(*error_of(*one));
   holders_.leave();
-  const Index worker = first + static_cast<Index>(one - thrown.begin());
+  const auto worker = static_cast<Index>(one - thrown.begin());
   throw failed(fmt::format("{}: {} refused what others took: {}", doing, name(worker), error_of(*one)->message()));
 }
 

@@ -10,19 +10,32 @@
 
 namespace mlbench::parallel {
 
+// Replica after replica, each split alike and numbered stage by stage.
+struct TeamShape {
+  Split split;
+  Index replicas = 1;
+  Index first = 0;  // the number that the holders give to the first worker
+
+  [[nodiscard]] Index workers() const { return split.workers() * replicas; }
+};
+
 class Team {
  public:
-  // `first`: the number that the holders give to the first of them.
-  Team(const ModelConfig& config, const Split& split, LoadedParts loaded, PartHolders& holders, Index first = 0);
+  Team(const ModelConfig& config, const TeamShape& shape, LoadedParts loaded, PartHolders& holders);
 
   [[nodiscard]] const ModelConfig& config() const { return config_; }
-  [[nodiscard]] const Split& split() const { return split_; }
-  [[nodiscard]] Index workers() const { return split_.workers(); }
+  [[nodiscard]] const Split& split() const { return shape_.split; }
+  [[nodiscard]] Index replicas() const { return shape_.replicas; }
+  [[nodiscard]] Index workers() const { return shape_.workers(); }
   [[nodiscard]] LayerRange layers(Index stage) const {
-    return layers_of_stage(config_.num_layers, split_.pipeline_parallel, stage);
+    return layers_of_stage(config_.num_layers, split().pipeline_parallel, stage);
   }
-  [[nodiscard]] Index stage_of(Index worker) const { return worker / split_.tensor_parallel; }
-  [[nodiscard]] Index shard_of(Index worker) const { return worker % split_.tensor_parallel; }
+  [[nodiscard]] Index replica_of(Index worker) const { return worker / split().workers(); }
+  [[nodiscard]] Index stage_of(Index worker) const { return worker % split().workers() / split().tensor_parallel; }
+  [[nodiscard]] Index shard_of(Index worker) const { return worker % split().tensor_parallel; }
+  [[nodiscard]] Index first_of(Index replica, Index stage) const {
+    return replica * split().workers() + stage * split().tensor_parallel;
+  }
   [[nodiscard]] backends::Session& session(Index worker) { return *loaded_.sessions[static_cast<std::size_t>(worker)]; }
   [[nodiscard]] const backends::Session& session(Index worker) const {
     return *loaded_.sessions[static_cast<std::size_t>(worker)];
@@ -31,8 +44,8 @@ class Team {
   [[nodiscard]] PartHolders& holders() { return holders_; }
 
   using Work = Crew::Work;
-  // Does something on all workers at once, or on the shards of one stage. What all of them refuse, a request error, is
-  // thrown as it is; anything else names the worker.
+  // Does something on all workers at once, or on the shards of one stage, in every replica. What all of them refuse, a
+  // request error, is thrown as it is; anything else names the worker.
   void all(std::string_view doing, const Work& work);
   void stage(Index stage, std::string_view doing, const Work& work);
 
@@ -43,14 +56,13 @@ class Team {
                     Index other, std::span<const std::byte> of_other) const;
 
  private:
-  [[nodiscard]] std::string name(Index worker) const { return holders_.name(first_ + worker); }
-  void run(Index first, Index count, std::string_view doing, const Work& work);
+  [[nodiscard]] std::string name(Index worker) const { return holders_.name(shape_.first + worker); }
+  void run(Index asked, std::string_view doing, const Work& work);
 
   ModelConfig config_;
-  Split split_;
+  TeamShape shape_;
   PartHolders& holders_;
   LoadedParts loaded_;
-  Index first_;
   Crew crew_;
 };
 

@@ -12,14 +12,14 @@ namespace mlbench::parallel {
 // the same time, and what the workers of one do, each does at an end of its own.
 class ThreadLinks::Exchange {
  public:
-  explicit Exchange(const Split& split) : split_(split) {}
+  explicit Exchange(const backends::RunConfig& run) : split_(split_of(run)), groups_(2 * run.replicas) {}
 
   std::shared_ptr<backends::KvTransport> end(Index cache, Index worker) {
     const std::lock_guard lock(mutex_);
     std::shared_ptr<backends::InProcessKv> all = of_cache_[cache].lock();
     if (all == nullptr) {
       all = std::make_shared<backends::InProcessKv>();
-      for (int instance = 0; instance < 2; ++instance) (void)all->add_instance(split_);
+      for (Index group = 0; group < groups_; ++group) (void)all->add_instance(split_);
       of_cache_[cache] = all;
     }
     return {all, &all->worker(worker)};
@@ -27,6 +27,7 @@ class ThreadLinks::Exchange {
 
  private:
   Split split_;
+  Index groups_;
   std::mutex mutex_;
   std::map<Index, std::weak_ptr<backends::InProcessKv>> of_cache_;
 };
@@ -45,7 +46,7 @@ class ThreadLinks::Worker final : public backends::KvTransports {
 ThreadLinks::ThreadLinks(const backends::RunConfig& run) : workers_(split_of(run).workers()) {
   for (Index first = 0; first < workers_of(run); first += workers_)
     groups_.push_back(std::make_unique<ThreadGroups>(split_of(run)));
-  if (run.disaggregated) exchange_ = std::make_shared<Exchange>(split_of(run));
+  if (run.disaggregated) exchange_ = std::make_shared<Exchange>(run);
 }
 ThreadLinks::~ThreadLinks() = default;
 

@@ -1,5 +1,5 @@
-// What the workers of a run reach each other with where they are threads of one process: the group of each instance,
-// and the transports between the two of a disaggregated run.
+// What the workers of a run reach each other with where they are threads of one process: the group of each replica of
+// each instance, and the transports between the two instances of a disaggregated run.
 #pragma once
 
 #include <memory>
@@ -17,7 +17,7 @@ class ThreadLinks {
   ThreadLinks(const ThreadLinks&) = delete;
   ThreadLinks& operator=(const ThreadLinks&) = delete;
 
-  // Of one worker, numbered over both instances; all of them together outlive this.
+  // Of one worker, numbered over replicas and both instances; all of them together outlive this.
   [[nodiscard]] std::shared_ptr<backends::Group> group(Index worker) const;
   // Null where the run is not disaggregated.
   [[nodiscard]] std::shared_ptr<backends::KvTransports> transports(Index worker) const;
@@ -28,7 +28,7 @@ class ThreadLinks {
   class Exchange;
   class Worker;
 
-  Index workers_;  // of an instance
+  Index workers_;  // of a group
   std::vector<std::unique_ptr<ThreadGroups>> groups_;
   std::shared_ptr<Exchange> exchange_;
 };

@@ -262,7 +262,7 @@ void visit_config(const Visit& visit, Config& c) {
 template <class Visit, class Run>
 void visit_run(const Visit& visit, Run& r) {
   each(visit, r.dtype, r.device, r.threads, r.tensor_parallel, r.pipeline_parallel, r.shard, r.stage, r.first_layer,
-       r.micro_batches, r.disaggregated);
+       r.micro_batches, r.disaggregated, r.replicas);
 }
 
 template <class Visit, class Limits>

@@ -11,7 +11,7 @@
 namespace mlbench::measure {
 namespace {
 
-// The calls of one repetition: the prompt's, or every step's.
+// The calls of one repetition of one replica: the prompt's, or every step's.
 std::vector<CallCost> calls_of(const BenchRow& row, const ModelConfig& config) {
   const BenchPoint& p = row.point;
   const DType stored = *parse_dtype(p.dtype);
@@ -44,7 +44,7 @@ void percentiles(BenchRow& row) {
 void complete(BenchRow& row, const ModelConfig& config, const ProbeResult* rates, std::uint64_t caches_bytes,
               double confidence) {
   if (row.samples.empty()) return;
-  const auto tokens = static_cast<double>(row.point.batch * (row.decode ? row.point.gen : row.point.prompt));
+  const auto tokens = static_cast<double>(row.point.tokens(row.decode));
   const Estimate time = median_interval(row.samples, confidence);
   row.median = time;
   // With too few samples the time's interval is infinite on both sides; a rate is not below 0.
@@ -55,13 +55,16 @@ void complete(BenchRow& row, const ModelConfig& config, const ProbeResult* rates
 
   CallCost cost;
   const std::vector<CallCost> calls = calls_of(row, config);
-  for (const CallCost& call : calls) cost += call;
+  for (Index replica = 0; replica < row.point.replicas; ++replica) {
+    for (const CallCost& call : calls) cost += call;
+  }
   row.flops_per_token = cost.flops / tokens;
   row.bytes_per_token = cost.bytes() / tokens;
   if (rates == nullptr) return;
   row.mfu = flops_share(cost, *rates, time.value);
   row.mbu = bytes_share(cost, *rates, time.value);
-  for (const CallCost& call : calls) row.floor_seconds += floor_seconds(call, *rates, caches_bytes);
+  const auto replicas = static_cast<double>(row.point.replicas);
+  for (const CallCost& call : calls) row.floor_seconds += replicas * floor_seconds(call, *rates, caches_bytes);
   const double shortest = *std::ranges::min_element(row.samples);
   if (row.check == BenchCheck::unchecked || shortest >= row.floor_seconds) return;
   row.check = BenchCheck::implausible;
@@ -72,14 +75,14 @@ void complete(BenchRow& row, const ModelConfig& config, const ProbeResult* rates
 namespace {
 
 Index ranks_of(const BenchPoint& point) {
-  return point.tensor_parallel * point.pipeline_parallel * (point.disaggregated ? 2 : 1);
+  return point.tensor_parallel * point.pipeline_parallel * point.replicas * (point.disaggregated ? 2 : 1);
 }
 
 // `threads`: of the row in one piece, or nothing where any number will do.
 const BenchRow* in_one_piece(std::span<const BenchRow> rows, const BenchRow& split, bool same_threads) {
   for (const BenchRow& row : rows) {
     BenchPoint point = split.point;
-    point.tensor_parallel = point.pipeline_parallel = 1;
+    point.tensor_parallel = point.pipeline_parallel = point.replicas = 1;
     point.disaggregated = false;
     if (!same_threads) point.threads = row.point.threads;
     if (row.point == point && row.method == split.method && row.tokens_per_second) return &row;

@@ -11,7 +11,8 @@ backends::RunConfig run_of(const BenchPoint& point) {
           .threads = point.threads,
           .tensor_parallel = point.tensor_parallel,
           .pipeline_parallel = point.pipeline_parallel,
-          .disaggregated = point.disaggregated};
+          .disaggregated = point.disaggregated,
+          .replicas = point.replicas};
 }
 
 LocalContender::LocalContender(backends::Backend& backend, std::span<const PointPlan> points, Load load,
@@ -28,8 +29,8 @@ LocalContender::Loaded& LocalContender::loaded(const BenchPoint& point) {
 
 backends::Session& LocalContender::session(const BenchPoint& point) {
   Loaded& of_model = loaded(point);
-  auto& session =
-      of_model.sessions[{point.threads, point.tensor_parallel, point.pipeline_parallel, point.disaggregated}];
+  auto& session = of_model.sessions[{point.threads, point.tensor_parallel, point.pipeline_parallel, point.disaggregated,
+                                     point.replicas}];
   if (session == nullptr) session = backend_.load(of_model.model, run_of(point));
   return *session;
 }

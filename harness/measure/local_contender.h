@@ -33,7 +33,7 @@ class LocalContender final : public Contender {
   struct Loaded {
     Model model;
     // By threads, tp, pp, and whether prefill and decode are apart.
-    std::map<std::tuple<int, Index, Index, bool>, std::unique_ptr<backends::Session>> sessions;
+    std::map<std::tuple<int, Index, Index, bool, Index>, std::unique_ptr<backends::Session>> sessions;
   };
 
   Loaded& loaded(const BenchPoint& point);

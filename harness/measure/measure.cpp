@@ -113,8 +113,7 @@ class Course {
       row.check = verified[m].check;
       row.check_ratio = verified[m].ratio;
       row.check_text = verified[m].text;
-      const Index tokens = row.point.batch * (row.decode ? row.point.gen : row.point.prompt);
-      const auto made = static_cast<double>(tokens) * static_cast<double>(row.samples.size());
+      const auto made = static_cast<double>(row.point.tokens(row.decode)) * static_cast<double>(row.samples.size());
       if (series_[m].joules && made > 0.0) row.joules_per_token = *series_[m].joules / made;
       row.peak_memory_bytes = contender_.peak_memory();
     }

@@ -41,14 +41,13 @@ double elements(const std::vector<TensorSpec>& specs) {
 // A split model on its devices.
 class SplitModel {
  public:
-  SplitModel(const Cluster& cluster, const ProbeResult& rates, const ModelConfig& config, const BenchPoint& point,
-             Index replicas)
+  SplitModel(const Cluster& cluster, const ProbeResult& rates, const ModelConfig& config, const BenchPoint& point)
       : cluster_(cluster),
         rates_(rates),
         config_(config),
         split_(split_of(point)),
         stored_(*parse_dtype(point.dtype)),
-        messages_(cluster, split_, replicas) {
+        messages_(cluster, split_, point.replicas) {
     for (Index stage = 0; stage < split_.pipeline_parallel; ++stage)
       parts_.emplace_back(config, stored_, split_, stage);
   }
@@ -179,15 +178,14 @@ double weights_bytes(const ModelConfig& config, DType stored, const Split& split
 }
 
 std::vector<PredictedRow> predict(const Cluster& cluster, const ProbeResult& rates, const ModelConfig& config,
-                                  const BenchPoint& point, const PredictOptions& options) {
-  const SplitModel model(cluster, rates, config, point, options.replicas);
+                                  const BenchPoint& point, Index asked) {
+  const SplitModel model(cluster, rates, config, point);
   std::vector<PredictedRow> out;
   Index rows = 0, logits = 0;  // most of them in one micro-batch
   for (const backends::Method method : methods_of({}, point)) {
     const bool decode = decodes(method);
     const CallShape typical = decode ? step_of(point, point.gen / 2) : prompt_of(point);
-    const Index asked = options.micro_batches == 0 ? model.quickest(typical) : options.micro_batches;
-    const std::vector<CallShape> pieces = micro_batches(typical, asked);
+    const std::vector<CallShape> pieces = micro_batches(typical, asked == 0 ? model.quickest(typical) : asked);
     for (const CallShape& piece : pieces) {
       rows = std::max(rows, piece.batch * piece.rows);
       logits = std::max(logits, piece.logit_rows);
@@ -197,13 +195,11 @@ std::vector<PredictedRow> predict(const Cluster& cluster, const ProbeResult& rat
     PredictedRow& row = out.emplace_back();
     row.point = point;
     row.point.device = cluster.device.name;
-    row.replicas = options.replicas;
     row.method = backends::name(method);
     row.decode = decode;
     row.micro_batches = count;
     row.seconds = time.seconds;
-    row.tokens_per_second =
-        wide(options.replicas) * wide(point.batch) * wide(decode ? point.gen : point.prompt) / time.seconds;
+    row.tokens_per_second = wide(point.tokens(decode)) / time.seconds;
     row.compute_seconds = time.compute_seconds;
     row.communication_seconds = time.communication_seconds;
     row.bubble_seconds = time.bubble_seconds;

@@ -13,16 +13,11 @@
 
 namespace mlbench::measure {
 
-struct PredictOptions {
-  Index replicas = 1;
-  Index micro_batches = 0;  // of each call, as far as it has rows; 0: as many as are the quickest
-};
-
 // The rows of the methods that bench times by default at the point. The split has to be one that parallel_rules.h
-// allows, the cluster has its devices, and `rates` are those of the point's type.
+// allows, the cluster has its devices, and `rates` are those of the point's type. `asked` micro-batches of each call,
+// as far as it has rows; 0: as many as are the quickest.
 [[nodiscard]] std::vector<PredictedRow> predict(const Cluster& cluster, const ProbeResult& rates,
-                                                const ModelConfig& config, const BenchPoint& point,
-                                                const PredictOptions& options);
+                                                const ModelConfig& config, const BenchPoint& point, Index asked = 0);
 
 [[nodiscard]] Split split_of(const BenchPoint& point);
 

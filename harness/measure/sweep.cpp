@@ -130,6 +130,7 @@ void Axes::override_by(const Axes& other) {
   replace(tensor_parallel, other.tensor_parallel);
   replace(pipeline_parallel, other.pipeline_parallel);
   replace(disaggregated, other.disaggregated);
+  replace(replicas, other.replicas);
   replace(methods, other.methods);
 }
 
@@ -152,6 +153,7 @@ Sweep read_sweep(const std::string& text, const std::string& where) {
   reader.integers(parsed, "page_size", 1, 65536, out.axes.page_size);
   reader.integers(parsed, "tp", 1, 65536, out.axes.tensor_parallel);
   reader.integers(parsed, "pp", 1, 65536, out.axes.pipeline_parallel);
+  reader.integers(parsed, "replicas", 1, 65536, out.axes.replicas);
   return out;
 }
 
@@ -164,6 +166,7 @@ std::vector<BenchPoint> points_of(const Axes& axes, const BenchPoint& fixed, int
   spread(points, or_default<Index>(axes.tensor_parallel, 1), &BenchPoint::tensor_parallel);
   spread(points, or_default<Index>(axes.pipeline_parallel, 1), &BenchPoint::pipeline_parallel);
   spread(points, or_default<Index>(axes.disaggregated, 0), &BenchPoint::disaggregated);
+  spread(points, or_default<Index>(axes.replicas, 1), &BenchPoint::replicas);
   // Of the machine's threads, each rank has its share.
   for (BenchPoint& point : points) {
     const auto ranks = static_cast<int>(std::min<Index>(parallel::workers_of(run_of(point)), threads));

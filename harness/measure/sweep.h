@@ -15,6 +15,7 @@ struct Axes {
   std::vector<int> threads;
   std::vector<Index> batch, prompt, gen, depth, page_size, tensor_parallel, pipeline_parallel;
   std::vector<Index> disaggregated;  // 0, 1: prefill and decode together, apart
+  std::vector<Index> replicas;
   std::vector<backends::Method> methods;
 
   // What stands in `other` replaces what stands here.

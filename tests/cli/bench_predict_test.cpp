@@ -108,7 +108,7 @@ TEST(BenchPredict, RefusesOptionsThatSayHowToRun) {
     expect_refused(predict(more), more[0] + ": has no place beside --predict");
   const Words no_cluster = {"bench", "--predict", "--arch", "llama"};
   expect_refused(no_cluster, "--predict: needs --cluster FILE");
-  for (const Words& more : {Words{"--cluster", "x"}, Words{"--replicas", "2"}, Words{"--micro-batches", "2"}})
+  for (const Words& more : {Words{"--cluster", "x"}, Words{"--micro-batches", "2"}})
     expect_refused(with({"bench", "--backend", "cpu", "--arch", "llama"}, more), "--predict");
   for (const Words& more : {Words{"--replicas", "0"}, Words{"--micro-batches", "-1"}, Words{"--tp", "two"}})
     expect_refused(predict(more), more[0]);

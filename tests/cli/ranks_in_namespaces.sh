@@ -65,5 +65,6 @@ verify_on() {
 }
 verify_on 10.77.0.1,10.77.0.2,10.77.0.3 3 --arch olmo --set num_hidden_layers=3 --pp 3 &&
   grep -q 'tp 1, pp 3 (3 micro-batches) on 3 ranks of node1, node2, node3' "$folder/out" &&
-  verify_on 10.77.0.1,10.77.0.3 2 --model "$checkpoint" --pp 2 &&
-  grep -q 'on 2 ranks of node1, node3' "$folder/out"
+  verify_on 10.77.0.1,10.77.0.3 2 --model "$checkpoint" --pp 2 --json "$folder/result.json" &&
+  grep -q 'on 2 ranks of node1, node3' "$folder/out" &&
+  grep -q '"mapped": 1' "$folder/result.json"

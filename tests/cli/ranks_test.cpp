@@ -101,6 +101,55 @@ TEST_F(Ranks, VerifyPrefillAndDecodeApart) {
   EXPECT_EQ(run["unsupported"].size(), 1U) << "windows alone";
 }
 
+// Weights that --dtype rounds are sent: the files have others.
+TEST_F(Ranks, MapTheirPartsOfACheckpointThatIsNotRounded) {
+  test::TempDir folder;
+  for (const bool rounded : {false, true}) {
+    const std::string file = folder / "result.json";
+    const Outcome outcome = run_program({"verify", "--model", MLBENCH_TEST_DATA "/schedules-olmo", "--backend", "cpu",
+                                         "--pp", "2", "--dtype", rounded ? "bf16" : "f32", "--inputs", "random",
+                                         "--call", "single/0 prefill", "--json", file});
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_EQ(json::parse(read_file(file))["runs"][0]["split"]["mapped"], rounded ? 0 : 2);
+  }
+}
+
+TEST_F(Ranks, VerifyReplicas) {
+  test::TempDir folder;
+  const std::string file = folder / "result.json";
+  const Outcome outcome = run_program({"verify", "--arch", "olmo", "--backend", "cpu", "--tp", "2", "--replicas", "2",
+                                       "--quick", "--inputs", "random", "--json", file});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("tp 2, pp 1, 2 replicas, on 4 ranks of "));
+  const json split = json::parse(read_file(file))["runs"][0]["split"];
+  EXPECT_EQ(split["replicas"], 2);
+  EXPECT_EQ(split["hosts"].size(), 4U);
+}
+
+// Prefill and decode apart, too: what one replica sends must not come to the other.
+TEST_F(Ranks, MeasureReplicasBesideOne) {
+  test::TempDir folder;
+  const std::string file = folder / "run.json";
+  const Outcome outcome =
+      run_program({"bench", "--arch", "llama", "--backend", "cpu", "--replicas", "1,2", "--disagg", "--threads", "1",
+                   "--prompt", "64", "--gen", "2", "--max-time", "0.2", "--no-probe", "--json", file});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+  const json rows = json::parse(read_file(file))["rows"];
+  ASSERT_EQ(rows.size(), 8U);
+  for (const json& row : rows) {
+    EXPECT_EQ(row["check"], "passed") << row["check_text"];
+    const json& point = row["point"];
+    const auto replicas = point["replicas"].get<double>();
+    const double ranks = replicas * (point["disaggregated"].get<bool>() ? 2 : 1);
+    EXPECT_EQ(static_cast<double>(row["ranks"].size()), ranks == 1 ? 0 : ranks);
+    const double tokens = replicas * (row["method"] == "decode" ? 2 : 64);
+    EXPECT_DOUBLE_EQ(row["tokens_per_second"]["value"].get<double>(), tokens / row["median"]["value"].get<double>());
+    if (ranks > 1) {
+      EXPECT_DOUBLE_EQ(row["scaling"]["efficiency"].get<double>(), row["scaling"]["speedup"].get<double>() / ranks);
+    }
+  }
+}
+
 // A prompt of many entries: what is sent goes while the sender has nothing to do.
 TEST_F(Ranks, MeasurePrefillAndDecodeApartBesideTogether) {
   test::TempDir folder;
@@ -309,10 +358,12 @@ TEST_F(Ranks, FewerThanTheSplitTakesAreRefused) {
   ASSERT_EQ(::setenv("OMPI_COMM_WORLD_SIZE", "2", 1), 0);
   const Outcome outcome = run_program({"verify", "--arch", "olmo", "--backend", "cpu", "--tp", "2", "--pp", "2"});
   const Outcome apart = run_program({"verify", "--arch", "olmo", "--backend", "cpu", "--tp", "2", "--disagg"});
+  const Outcome replicas = run_program({"verify", "--arch", "olmo", "--backend", "cpu", "--replicas", "3"});
   ASSERT_EQ(::unsetenv("OMPI_COMM_WORLD_RANK"), 0);
   ASSERT_EQ(::unsetenv("OMPI_COMM_WORLD_SIZE"), 0);
   expect_one_line(outcome, 2, "parallel.too_few_ranks: ");
   expect_one_line(apart, 2, "parallel.too_few_ranks: --tp 2 --pp 1 --disagg takes 4 ranks");
+  expect_one_line(replicas, 2, "parallel.too_few_ranks: --tp 1 --pp 1 --replicas 3 takes 3 ranks");
 }
 
 }  // namespace

@@ -97,6 +97,70 @@ TEST_P(Splits, PassVerification) {
   }
 }
 
+// ---- replicas ----
+
+BackendVerification verify_run(const Model& model, backends::Backend& backend, const backends::RunConfig& run,
+                               Workers& workers) {
+  BackendOptions options;
+  options.run = run;
+  return verify_backend(model, backend, make_plan(model.config, Extent::quick, 1), options, workers);
+}
+
+TEST(Replicas, PassVerification) {
+  const auto cpu = cpu::make_cpu_backend();
+  const auto holders = make_thread_holders(*cpu);
+  const auto backend = make_parallel_backend(*cpu, [&](const backends::RunConfig&) { return holders.get(); });
+  Workers workers(2);
+  const Model model = make_synthetic(config_of(Architecture::olmo, false), DType::f32, 1, workers);
+  for (const Split& split : {Split{1, 1}, Split{2, 2}}) {
+    for (const bool apart : {false, true}) {
+      SCOPED_TRACE(fmt::format("{}x{}{}", split.tensor_parallel, split.pipeline_parallel, apart ? " apart" : ""));
+      const BackendVerification result = verify_run(model, *backend,
+                                                    {.threads = 1,
+                                                     .tensor_parallel = split.tensor_parallel,
+                                                     .pipeline_parallel = split.pipeline_parallel,
+                                                     .disaggregated = apart,
+                                                     .replicas = 2},
+                                                    workers);
+      EXPECT_EQ(result.error, "");
+      EXPECT_TRUE(result.passed());
+      EXPECT_GT(result.checks.size(), 0U);
+    }
+  }
+}
+
+// Two models of one split, the second of which is not quite the first.
+class UnlikeReplicas final : public parallel::PartHolders {
+ public:
+  UnlikeReplicas(backends::Backend& backend, Model other) : backend_(backend), other_(std::move(other)) {}
+
+  [[nodiscard]] std::string name(Index worker) const override { return fmt::format("worker {}", worker); }
+  [[nodiscard]] parallel::LoadedParts load(const Model& model, const backends::RunConfig& run) override {
+    parallel::LoadedParts out;
+    for (const Model* each : {&model, static_cast<const Model*>(&other_)})
+      out.sessions.push_back(backend_.load(*each, parallel::run_of_worker(run, model.config.num_layers, 0)));
+    return out;
+  }
+  void leave() override {}
+
+ private:
+  backends::Backend& backend_;
+  Model other_;
+};
+
+TEST(Replicas, ThatAreNotAlikeAreNamedWithTheFirstTapThatDiffers) {
+  const auto cpu = cpu::make_cpu_backend();
+  Workers workers(2);
+  const ModelConfig config = config_of(Architecture::olmo, false);
+  UnlikeReplicas holders(*cpu, make_synthetic(config, DType::f32, 2, workers));
+  const auto backend = make_parallel_backend(*cpu, [&](const backends::RunConfig&) { return &holders; });
+  const BackendVerification result =
+      verify_run(make_synthetic(config, DType::f32, 1, workers), *backend, {.threads = 1, .replicas = 2}, workers);
+  EXPECT_FALSE(result.passed());
+  EXPECT_THAT(result.error, testing::AllOf(testing::HasSubstr("worker 0 and worker 1 differ in"),
+                                           testing::HasSubstr("must be the same bits")));
+}
+
 INSTANTIATE_TEST_SUITE_P(Legal, Splits, testing::ValuesIn(legal_splits()), [](const auto& tested) {
   return fmt::format("{}{}_tp{}_pp{}_{}", name(tested.param.architecture), tested.param.many_heads ? "_12_heads" : "",
                      tested.param.split.tensor_parallel, tested.param.split.pipeline_parallel,

@@ -95,7 +95,7 @@ TEST(PredictionText, SaysWhatIsNotOffered) {
 TEST(PredictionText, HasAColumnOfReplicasWhereThereAreSome) {
   Prediction prediction = example();
   EXPECT_THAT(to_text(prediction, false), Not(HasSubstr("replicas")));
-  prediction.rows[0].replicas = 4;
+  prediction.rows[0].point.replicas = 4;
   EXPECT_THAT(to_text(prediction, false), ContainsRegex("tp +replicas +method"));
 }
 

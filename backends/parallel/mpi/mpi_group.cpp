@@ -95,7 +95,7 @@ RankLinks make_mpi_links(const backends::RunConfig& run, Index rank, std::atomic
   const Split split = split_of(run);
   const Index place = rank % split.workers();
   return {.group = std::make_shared<MpiGroup>(split, rank - place, place, doing),
-          .transports = run.disaggregated ? make_mpi_transports(split, rank, doing) : nullptr};
+          .transports = run.disaggregated ? make_mpi_transports(run, rank, doing) : nullptr};
 }
 
 }  // namespace mlbench::parallel

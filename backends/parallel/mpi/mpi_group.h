@@ -1,5 +1,5 @@
-// What workers that are MPI processes reach each other with: worker w of a run, numbered over both instances where it
-// is disaggregated, is rank w of the world.
+// What workers that are MPI processes reach each other with: worker w of a run, numbered over its replicas and both
+// instances where it is disaggregated, is rank w of the world.
 #pragma once
 
 #include <atomic>

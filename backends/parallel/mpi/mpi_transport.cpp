@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "backends/parallel/mpi/mpi_calls.h"
+#include "backends/parallel/part_holders.h"
 #include "core/error.h"
 
 namespace mlbench::parallel {
@@ -46,8 +47,12 @@ using Announcement = std::array<Index, 2>;
 // The two instances, and what is on its way from this rank.
 class Wire {
  public:
-  Wire(const Split& split, Index rank, std::atomic<Doing>& doing)
-      : split_(split), rank_(rank), both_(numbered(0, 2 * split.workers()), kTagOfBoth), doing_(doing) {}
+  Wire(const backends::RunConfig& run, Index rank, std::atomic<Doing>& doing)
+      : split_(split_of(run)),
+        place_(rank % split_.workers()),
+        first_of_other_(rank - place_ + (rank < workers_of_instance(run) ? 1 : -1) * workers_of_instance(run)),
+        both_(numbered(0, workers_of(run)), kTagOfBoth),
+        doing_(doing) {}
   ~Wire() {
     for (Sent& sent : sent_) {
       MPI_Cancel(&sent.request);
@@ -58,7 +63,7 @@ class Wire {
   Wire& operator=(const Wire&) = delete;
 
   [[nodiscard]] const Split& split() const { return split_; }
-  [[nodiscard]] Index first_of_other() const { return rank_ < split_.workers() ? split_.workers() : 0; }
+  [[nodiscard]] Index first_of_other() const { return first_of_other_; }
 
   void send(std::span<const std::byte> bytes, int tag) {
     in_pieces(bytes, [&](const std::byte* data, int count) {
@@ -92,10 +97,10 @@ class Wire {
   };
 
   // The same worker of the other instance.
-  [[nodiscard]] int peer() const { return static_cast<int>(first_of_other() + rank_ % split_.workers()); }
+  [[nodiscard]] int peer() const { return static_cast<int>(first_of_other_ + place_); }
 
   Split split_;
-  Index rank_;
+  Index place_, first_of_other_;
   Communicator both_;
   std::atomic<Doing>& doing_;
   std::list<Sent> sent_;  // whose bytes stay where they are
@@ -179,8 +184,8 @@ class MpiTransport final : public backends::KvTransport {
 
 class MpiTransports final : public backends::KvTransports {
  public:
-  MpiTransports(const Split& split, Index rank, std::atomic<Doing>& doing)
-      : wire_(std::make_shared<Wire>(split, rank, doing)) {}
+  MpiTransports(const backends::RunConfig& run, Index rank, std::atomic<Doing>& doing)
+      : wire_(std::make_shared<Wire>(run, rank, doing)) {}
 
   [[nodiscard]] std::shared_ptr<backends::KvTransport> next() override {
     return std::make_shared<MpiTransport>(wire_, caches_++ % kMostAtATime);
@@ -194,8 +199,9 @@ class MpiTransports final : public backends::KvTransports {
 
 }  // namespace
 
-std::shared_ptr<backends::KvTransports> make_mpi_transports(const Split& split, Index rank, std::atomic<Doing>& doing) {
-  return std::make_shared<MpiTransports>(split, rank, doing);
+std::shared_ptr<backends::KvTransports> make_mpi_transports(const backends::RunConfig& run, Index rank,
+                                                            std::atomic<Doing>& doing) {
+  return std::make_shared<MpiTransports>(run, rank, doing);
 }
 
 }  // namespace mlbench::parallel

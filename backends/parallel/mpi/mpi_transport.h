@@ -9,15 +9,15 @@
 #include <atomic>
 #include <memory>
 
+#include "backends/backend.h"
 #include "backends/kv_transport.h"
 #include "backends/parallel/rank_protocol.h"
-#include "models/parts.h"
 
 namespace mlbench::parallel {
 
-// Of worker `rank` of both instances, 0..2 * split.workers() - 1; all of them call it together. `doing` says `waiting`
+// Of worker `rank` of both instances, 0..workers_of(run) - 1; all of them call it together. `doing` says `waiting`
 // while it waits for another.
-[[nodiscard]] std::shared_ptr<backends::KvTransports> make_mpi_transports(const Split& split, Index rank,
+[[nodiscard]] std::shared_ptr<backends::KvTransports> make_mpi_transports(const backends::RunConfig& run, Index rank,
                                                                           std::atomic<Doing>& doing);
 
 }  // namespace mlbench::parallel

@@ -54,8 +54,7 @@ ModelConfig five_layers() { return preset_config("llama-small", {{"num_hidden_la
 
 TEST(Predict, OfAStepByHand) {
   const Cluster cluster = cluster_of();
-  const auto rows =
-      predict(cluster, rates_of(1e9, 1e15), five_layers(), point_of({2, 2}, 2, 6, 1), {.micro_batches = 1});
+  const auto rows = predict(cluster, rates_of(1e9, 1e15), five_layers(), point_of({2, 2}, 2, 6, 1), 1);
   ASSERT_EQ(rows.size(), 2U);
   const PredictedRow& decode = rows[1];
   EXPECT_EQ(decode.method, "batch_decode");
@@ -82,7 +81,7 @@ TEST(Predict, OfAPromptInTwoMicroBatchesByHand) {
   const Cluster cluster = cluster_of();
   const ModelConfig config = five_layers();
   const ProbeResult rates = rates_of(1e15, 1e9);
-  const auto rows = predict(cluster, rates, config, point_of({1, 2}, 2, 16, 0), {.micro_batches = 2});
+  const auto rows = predict(cluster, rates, config, point_of({1, 2}, 2, 16, 0), 2);
   ASSERT_EQ(rows.size(), 1U);
   EXPECT_EQ(rows[0].method, "batch_prefill");
   EXPECT_FALSE(rows[0].decode);
@@ -97,9 +96,9 @@ TEST(Predict, OfAPromptInTwoMicroBatchesByHand) {
 TEST(Predict, AddsALatencyForEveryLayer) {
   Cluster cluster = cluster_of();
   const BenchPoint point = point_of({1, 2}, 1, 8, 3);
-  const auto before = predict(cluster, rates_of(1e9, 1e9), five_layers(), point, {});
+  const auto before = predict(cluster, rates_of(1e9, 1e9), five_layers(), point);
   cluster.device.layer_latency_seconds = 0.25;
-  const auto after = predict(cluster, rates_of(1e9, 1e9), five_layers(), point, {});
+  const auto after = predict(cluster, rates_of(1e9, 1e9), five_layers(), point);
   EXPECT_NEAR(after[0].seconds - before[0].seconds, 5 * 0.25, kTwoSums * after[0].seconds);
   EXPECT_NEAR(after[1].seconds - before[1].seconds, 3 * 5 * 0.25, kTwoSums * after[1].seconds)
       << "in each of three steps";
@@ -110,7 +109,7 @@ TEST(Predict, PhiExchangesSummandsOnceALayer) {
   const Cluster cluster = cluster_of();
   for (const auto& [preset, times] : {std::pair("phi-small", 1.0), std::pair("llama-small", 2.0)}) {
     const ModelConfig config = preset_config(preset);
-    const auto rows = predict(cluster, rates_of(1e9, 1e9), config, point_of({2, 1}, 1, 0, 1), {});
+    const auto rows = predict(cluster, rates_of(1e9, 1e9), config, point_of({2, 1}, 1, 0, 1));
     const double sum = 1e-6 + 4 * static_cast<double>(config.hidden_size) / 1e8;
     EXPECT_DOUBLE_EQ(rows[0].communication_seconds, times * 4 * sum) << preset;
   }
@@ -120,9 +119,9 @@ TEST(Predict, ExchangesSummandsInTheirType) {
   Cluster cluster = cluster_of();
   cluster.within_node->latency_seconds = 0.0;
   const BenchPoint point = point_of({2, 1}, 1, 8, 0);
-  const double f32 = predict(cluster, rates_of(1e9, 1e9), five_layers(), point, {})[0].communication_seconds;
+  const double f32 = predict(cluster, rates_of(1e9, 1e9), five_layers(), point)[0].communication_seconds;
   cluster.exchange_dtype = DType::bf16;
-  EXPECT_DOUBLE_EQ(predict(cluster, rates_of(1e9, 1e9), five_layers(), point, {})[0].communication_seconds, f32 / 2);
+  EXPECT_DOUBLE_EQ(predict(cluster, rates_of(1e9, 1e9), five_layers(), point)[0].communication_seconds, f32 / 2);
 }
 
 // ---- limits ----
@@ -131,7 +130,7 @@ TEST(Predict, OfOneDeviceIsTheRoofline) {
   for (const Architecture architecture : kArchitectures) {
     const ModelConfig config = preset_config(small_preset(architecture));
     for (const ProbeResult& rates : {rates_of(1e9, 1e9), rates_of(1e9, 1e13)}) {
-      const auto rows = predict(cluster_of(1, 1), rates, config, point_of({}, 2, 8, 3), {});
+      const auto rows = predict(cluster_of(1, 1), rates, config, point_of({}, 2, 8, 3));
       ASSERT_EQ(rows.size(), 2U);
       const auto expect = [&](const PredictedRow& row, const std::vector<CallShape>& calls) {
         double roofline = 0.0, floor = 0.0;
@@ -159,16 +158,16 @@ TEST(Predict, OfOneDeviceIsTheRoofline) {
 TEST(Predict, OfOneDeviceIsTheFloorAndItsMargin) {
   const ModelConfig config = five_layers();
   const ProbeResult rates = rates_of(1e15, 1e9);
-  const auto rows = predict(cluster_of(1, 1), rates, config, point_of({}, 1, 0, 1), {});
+  const auto rows = predict(cluster_of(1, 1), rates, config, point_of({}, 1, 0, 1));
   const CallCost cost = cost_of(config, DType::f32, {.batch = 1, .rows = 1, .before = 0, .logit_rows = 1});
   EXPECT_DOUBLE_EQ(rows[0].seconds, kProbeMargin * floor_seconds(cost, rates, 0));
 }
 
 TEST(Predict, WithoutStagesHasNoBubbleAndWithoutShardsNoSums) {
   Cluster cluster = cluster_of();
-  const auto sharded = predict(cluster, rates_of(1e9, 1e9), five_layers(), point_of({2, 1}, 4, 8, 2), {});
+  const auto sharded = predict(cluster, rates_of(1e9, 1e9), five_layers(), point_of({2, 1}, 4, 8, 2));
   cluster.within_node = Link{.latency_seconds = 0.0, .bytes_per_second = 1e21};
-  const auto staged = predict(cluster, rates_of(1e9, 1e9), five_layers(), point_of({1, 2}, 4, 8, 2), {});
+  const auto staged = predict(cluster, rates_of(1e9, 1e9), five_layers(), point_of({1, 2}, 4, 8, 2));
   for (const PredictedRow& row : sharded) {
     EXPECT_EQ(row.bubble_seconds, 0.0);
     EXPECT_GT(row.communication_seconds, 0.0);
@@ -188,8 +187,7 @@ TEST(Predict, OfEqualStagesHasGpipesBubble) {
   cluster.within_node = Link{.latency_seconds = 0.0, .bytes_per_second = 1e21};
   const ModelConfig config = preset_config("llama-2-7b", {{"vocab_size", 4}});
   for (const Index count : {1, 2, 8}) {
-    const auto rows =
-        predict(cluster, rates_of(1e21, 1e12), config, point_of({1, 4}, 8, 64, 0), {.micro_batches = count});
+    const auto rows = predict(cluster, rates_of(1e21, 1e12), config, point_of({1, 4}, 8, 64, 0), count);
     const double expected = 3.0 / (static_cast<double>(count) + 3.0);
     EXPECT_NEAR(rows[0].bubble_seconds / rows[0].seconds, expected, kOutputLayer) << count;
   }
@@ -198,7 +196,7 @@ TEST(Predict, OfEqualStagesHasGpipesBubble) {
 TEST(Predict, IsNeverSlowerOnFasterParts) {
   const BenchPoint point = point_of({2, 2}, 4, 16, 4);
   const auto total = [&](const Cluster& cluster, const ProbeResult& rates) {
-    const auto rows = predict(cluster, rates, five_layers(), point, {});
+    const auto rows = predict(cluster, rates, five_layers(), point);
     return std::pair(rows[0].seconds, rows[1].seconds);
   };
   const Cluster cluster = cluster_of(2, 2);
@@ -223,8 +221,7 @@ TEST(Predict, IsNeverSlowerOnFasterParts) {
 // ---- micro-batches and replicas ----
 
 TEST(Predict, TakesNoMoreMicroBatchesThanThereAreRows) {
-  const auto rows =
-      predict(cluster_of(), rates_of(1e9, 1e9), five_layers(), point_of({1, 2}, 3, 8, 2), {.micro_batches = 100});
+  const auto rows = predict(cluster_of(), rates_of(1e9, 1e9), five_layers(), point_of({1, 2}, 3, 8, 2), 100);
   EXPECT_EQ(rows[0].micro_batches, 24);
   EXPECT_EQ(rows[1].micro_batches, 3) << "one for each sequence";
 }
@@ -233,9 +230,9 @@ TEST(Predict, ChoosesTheQuickestNumberOfMicroBatches) {
   const Cluster cluster = cluster_of();
   const BenchPoint point = point_of({1, 4}, 8, 32, 4);
   for (const ProbeResult& rates : {rates_of(1e15, 1e9), rates_of(1e6, 1e15)}) {
-    const auto chosen = predict(cluster, rates, preset_config("llama-small"), point, {});
+    const auto chosen = predict(cluster, rates, preset_config("llama-small"), point);
     for (const Index count : {1, 2, 4, 8}) {
-      const auto asked = predict(cluster, rates, preset_config("llama-small"), point, {.micro_batches = count});
+      const auto asked = predict(cluster, rates, preset_config("llama-small"), point, count);
       EXPECT_LE(chosen[0].seconds, asked[0].seconds) << count;
       EXPECT_LE(chosen[1].seconds, asked[1].seconds) << count;
     }
@@ -245,12 +242,14 @@ TEST(Predict, ChoosesTheQuickestNumberOfMicroBatches) {
 }
 
 TEST(Predict, ReplicasAddTheirThroughput) {
-  const auto one = predict(cluster_of(), rates_of(1e9, 1e9), five_layers(), point_of({2, 1}, 2, 8, 2), {});
-  const auto two = predict(cluster_of(), rates_of(1e9, 1e9), five_layers(), point_of({2, 1}, 2, 8, 2), {.replicas = 2});
+  const auto one = predict(cluster_of(), rates_of(1e9, 1e9), five_layers(), point_of({2, 1}, 2, 8, 2));
+  BenchPoint twice = point_of({2, 1}, 2, 8, 2);
+  twice.replicas = 2;
+  const auto two = predict(cluster_of(), rates_of(1e9, 1e9), five_layers(), twice);
   for (std::size_t i = 0; i < 2; ++i) {
     EXPECT_EQ(two[i].seconds, one[i].seconds);
     EXPECT_EQ(two[i].tokens_per_second, 2 * one[i].tokens_per_second);
-    EXPECT_EQ(two[i].replicas, 2);
+    EXPECT_EQ(two[i].point.replicas, 2);
   }
 }
 
@@ -268,8 +267,7 @@ TEST(Predict, NeedsTheDevices) {
 
 TEST(PredictedMemory, ByHand) {
   // 20 tokens take two pages of 16.
-  const auto rows =
-      predict(cluster_of(), rates_of(1e9, 1e9), five_layers(), point_of({2, 2}, 3, 18, 2), {.micro_batches = 1});
+  const auto rows = predict(cluster_of(), rates_of(1e9, 1e9), five_layers(), point_of({2, 2}, 3, 18, 2), 1);
   const std::uint64_t layer = 2 * 96 * 192 + 2 * 32 * 192 + 3 * 260 * 192 + 2 * 192;
   for (const PredictedRow& row : rows) {
     const PredictedMemory& memory = row.memory;
@@ -286,7 +284,7 @@ TEST(PredictedMemory, ByHand) {
 // Of equal stages the last one holds the final norm and makes the logits.
 TEST(PredictedMemory, IsOfTheRankThatNeedsTheMost) {
   const ModelConfig config = preset_config("llama-small");
-  const auto rows = predict(cluster_of(), rates_of(1e9, 1e9), config, point_of({2, 2}, 3, 18, 2), {.micro_batches = 1});
+  const auto rows = predict(cluster_of(), rates_of(1e9, 1e9), config, point_of({2, 2}, 3, 18, 2), 1);
   EXPECT_EQ(rows[0].memory.stage, 1);
   EXPECT_EQ(rows[0].memory.worker, 2);
 }
@@ -302,11 +300,11 @@ TEST(PredictedMemory, OfTheWholeModelIsThatOfItsParameters) {
 TEST(PredictedMemory, ThatIsNotThereIsMarked) {
   Cluster cluster = cluster_of();
   const BenchPoint point = point_of({}, 1, 8, 2);
-  const std::uint64_t needed = predict(cluster, rates_of(1e9, 1e9), five_layers(), point, {})[0].memory.total();
+  const std::uint64_t needed = predict(cluster, rates_of(1e9, 1e9), five_layers(), point)[0].memory.total();
   cluster.device.memory_bytes = needed;
-  EXPECT_TRUE(predict(cluster, rates_of(1e9, 1e9), five_layers(), point, {})[0].memory.fits());
+  EXPECT_TRUE(predict(cluster, rates_of(1e9, 1e9), five_layers(), point)[0].memory.fits());
   cluster.device.memory_bytes = needed - 1;
-  EXPECT_FALSE(predict(cluster, rates_of(1e9, 1e9), five_layers(), point, {})[0].memory.fits());
+  EXPECT_FALSE(predict(cluster, rates_of(1e9, 1e9), five_layers(), point)[0].memory.fits());
 }
 
 }  // namespace
