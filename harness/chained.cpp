@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "harness/adversarial.h"
 #include "harness/cache_check.h"
 #include "harness/chained_reference.h"
@@ -37,6 +39,14 @@ HostTensor first_rows(const HostTensor& result, Index rows) {
   HostTensor out(result.dtype(), Shape{rows, result.shape().back()});
   std::copy_n(result.bytes().begin(), out.bytes().size(), out.bytes().begin());
   return out;
+}
+
+// Of a tap that did not come: what a backend says that it gives is compared, or nobody notices that it no longer is.
+// The last rows are the call's result.
+void require_not_promised(const Call& call, TapId id, const backends::Session& session, const FaultReport& fault) {
+  if (!fault || id.tap == Tap::final_norm || id.tap == Tap::logits || !session.gives(id.tap)) return;
+  fault({"tap.not_given", fmt::format("{} {}", call.label, to_string(id)),
+         "the backend says that it gives this tap, and did not"});
 }
 
 }  // namespace
@@ -101,7 +111,7 @@ void verify_chained(const Story& story, const ref::Reference& reference, const E
     const auto show = [&](TapId id, const TapRows& at, const Tensor& exact, const std::vector<double>& limits) {
       if (std::exchange(first, false)) check_positions(call, at.positions, given.positions(), options.fault);
       const HostTensor* tap = given.find(id);
-      if (tap == nullptr) return;
+      if (tap == nullptr) return require_not_promised(call, id, session, options.fault);
       if (tap->shape() != exact.shape()) throw wrong_tap_shape(id, exact.shape(), tap->shape());
       const TapPlace place{VerifyMode::chained, options.inputs, &call, at};
       const TapSpec& spec = spec_of(specs, id.tap);

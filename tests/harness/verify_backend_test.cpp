@@ -171,6 +171,33 @@ TEST_F(VerifyBackend, WhatTheBackendThrowsIsItsErrorAndWhatItLacksIsListed) {
   }));
 }
 
+// Says that it gives what it keeps to itself.
+class Silent final : public test::SessionAround {
+ public:
+  using SessionAround::SessionAround;
+  void forward(backends::Method method, const ConstTensorView& x, std::span<const std::int32_t> positions,
+               backends::KvCache& cache, const TensorView& out, backends::TapSink* taps) override {
+    if (taps == nullptr) return SessionAround::forward(method, x, positions, cache, out, nullptr);
+    struct But final : backends::TapSink {
+      explicit But(backends::TapSink& to) : shown(to) {}
+      [[nodiscard]] bool wants(TapId id) const override { return id != TapId{Tap::context, 1} && shown.wants(id); }
+      void take(TapId id, const ConstTensorView& value) override { shown.take(id, value); }
+      backends::TapSink& shown;
+    } but(*taps);
+    SessionAround::forward(method, x, positions, cache, out, &but);
+  }
+};
+
+TEST_F(VerifyBackend, ATapThatIsPromisedAndDoesNotComeIsAFault) {
+  const BackendVerification result = verify(small(Architecture::llama), *test::cpu_with_session<Silent>(), DType::f32);
+  EXPECT_EQ(result.error, "");
+  EXPECT_EQ(result.first_failure(), nullptr) << "what came is right";
+  ASSERT_EQ(result.faults.size(), 1U);
+  EXPECT_EQ(result.faults[0].code, "tap.not_given");
+  EXPECT_EQ(result.faults[0].where, "single/0 prefill layers.1.attn.context");
+  EXPECT_EQ(result.verdict(), BackendVerification::Verdict::failed);
+}
+
 // ---- what passed and means nothing ----
 
 std::set<std::string> untrusted_codes(const BackendVerification& result) {
