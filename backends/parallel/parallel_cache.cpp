@@ -9,7 +9,7 @@
 namespace mlbench::parallel {
 namespace {
 
-using backends::KvCache;
+using KvCache = backends::KvCache;
 
 // Entries [L, n, Hkv, d] of the whole, and the layers and heads of them that a worker has.
 class Piece {

@@ -21,7 +21,7 @@ struct TeamShape {
 
 class Team {
  public:
-  Team(const ModelConfig& config, const TeamShape& shape, LoadedParts loaded, PartHolders& holders);
+  Team(ModelConfig config, const TeamShape& shape, LoadedParts loaded, PartHolders& holders);
 
   [[nodiscard]] const ModelConfig& config() const { return config_; }
   [[nodiscard]] const Split& split() const { return shape_.split; }
