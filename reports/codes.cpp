@@ -55,6 +55,9 @@ constexpr Code kRequests[] = {
     {"bench.host_executor", "2", "The host executor is not measured.",
      "It runs a GPU backend's kernels on the processor to check them; their speed says nothing about any device.",
      "Name a device of mlbench list devices, or verify with it."},
+    {"verify.format", "2", "A verification's result is damaged, or is none.",
+     "A file that is imported says that it is of mlbench verify, and lacks something, or has what cannot be.",
+     "Take a file that mlbench verify --json wrote; the message names the place."},
     {"bench.resume", "2", "An earlier benchmark result cannot be gone on with.",
      "It was measured with other settings, on another machine or with another build.",
      "Give the options that it was made with, or measure anew."},
@@ -244,6 +247,18 @@ constexpr Code kFindings[] = {
      "Verify with other weights."},
 };
 
+constexpr Code kStore[] = {
+    {"store.unusable", "2 or 4", "The history of runs cannot be used.",
+     "The file is no store of mlbench, is damaged, is of a later version, or cannot be opened or written. Found when a "
+     "verdict is to be stored: 4.",
+     "The message has the reason; name another file with --store, restore a copy, or go without with --no-store."},
+    {"store.busy", "2 or 4", "The history of runs is held by another program.",
+     "Something wrote to it for more than a minute. Found when a verdict is to be stored: 4.",
+     "Look for a program that holds the file open in a transaction, end it, and try again."},
+    {"store.missing", "2", "The history has no such run.", "The number was never given, or the run was removed.",
+     "mlbench history list shows the runs that there are."},
+};
+
 constexpr Code kMachine[] = {
     {"file.unwritable", "4", "An output could not be written; what was there before still is.",
      "The folder is missing or may not be written to, or the disk is full.", "Name a place that can be written to."},
@@ -261,7 +276,7 @@ std::vector<Code> all_codes() {
   for (const std::span<const Code> part :
        {std::span<const Code>(kRequests), std::span<const Code>(kModels), std::span<const Code>(kGoldens),
         std::span<const Code>(kCache), std::span<const Code>(kBackends), std::span<const Code>(kFindings),
-        std::span<const Code>(kMachine)}) {
+        std::span<const Code>(kStore), std::span<const Code>(kMachine)}) {
     all.insert(all.end(), part.begin(), part.end());
   }
   return all;

@@ -3,8 +3,8 @@
 //
 // Each run is kept twice: its document (what --json writes) as it was, and figures of it in columns, by which runs are
 // found and drawn. All throw Error: store.unusable (request: the file is none of ours, damaged, of a later version, or
-// cannot be opened or written; the text names it), store.busy (request: another program held it too long), store.missing
-// (request: no such run).
+// cannot be opened or written; the text names it), store.busy (request: another program held it too long),
+// store.missing (request: no such run).
 #pragma once
 
 #include <cstdint>
@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -105,15 +106,22 @@ class Store {
   [[nodiscard]] static std::filesystem::path default_file();
 
   // The run, whole or not at all. Its figures are taken from the document: what mlbench verify or bench writes with
-  // --json, or another format that read_bench_run knows. A document that is there already is not stored again: its id
-  // is returned, and `known` says so. Throws what read_bench_run throws, too.
+  // --json, or another format that read_bench_run knows. What the document says of itself stands where `head` says
+  // nothing; kind and verdict are the document's, `environment` is what is known of the machine where the document does
+  // not say. `where` names the document in messages. A document that is there already, with nothing new in `head`, is
+  // not stored again: its id is returned, and `known` says so. Throws verify.format and what read_bench_run throws,
+  // too.
   struct Added {
     RunId id = 0;
     bool known = false;
   };
-  Added add(const RunHead& head, const std::string& document);
+  Added add(const RunHead& head, const std::string& document, const Environment& environment = {},
+            const std::string& where = "document");
+  // The run that add() would find to be known.
+  [[nodiscard]] std::optional<RunId> find(const RunHead& head, const std::string& document) const;
 
-  // By time, then by id. What belongs to a run is in the order of its document.
+  // By time, then by id. What belongs to a run is in the order of its document. Each call sees the store at one moment;
+  // between two of them others may add runs.
   [[nodiscard]] std::vector<RunHead> runs(const RunFilter& filter) const;
   [[nodiscard]] std::vector<StoredVerification> verifications(const RunFilter& filter) const;
   [[nodiscard]] std::vector<StoredTap> taps(const RunFilter& filter) const;

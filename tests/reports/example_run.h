@@ -73,7 +73,7 @@ inline constexpr auto kChained = VerifyMode::chained;
 }
 
 [[nodiscard]] inline BackendVerification unsupported_run() {
-  BackendVerification run = run_of({});
+  BackendVerification run = run_of(std::vector<TapCheck>{});
   run.unsupported = {{"dtype bf16", "no hardware for it"}};
   return run;
 }

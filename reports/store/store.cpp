@@ -1,0 +1,445 @@
+#include "reports/store/store.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <ctime>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "reports/store/contents.h"
+#include "reports/store/database.h"
+#include "reports/store/packing.h"
+#include "reports/store/run_filter.h"
+#include "reports/store/schema.h"
+#include "reports/store/times.h"
+
+namespace mlbench::reports {
+namespace {
+
+namespace fs = std::filesystem;
+using Kind = Transaction::Kind;
+
+std::string marks(int count) {
+  std::string out = "?";
+  for (int i = 1; i < count; ++i) out += ", ?";
+  return out;
+}
+
+Statement insertion(const Connection& db, const char* table, int columns) {
+  return Statement(db, fmt::format("INSERT INTO {} VALUES ({})", table, marks(columns)));
+}
+
+std::int64_t size_of(const auto& list) { return static_cast<std::int64_t>(list.size()); }
+std::int64_t integer_of(bool value) { return value ? 1 : 0; }
+std::optional<double> part_of(const std::optional<Estimate>& estimate, double Estimate::*part) {
+  return estimate ? std::optional(*estimate.*part) : std::nullopt;
+}
+
+// ---- records: written and read in the same order ----
+
+void insert_head(const Connection& db, const RunHead& head, const RunContents& contents) {
+  insertion(db, "run", 17)
+      .bind(head.id)
+      .bind(std::string(name(head.kind)))
+      .bind(head.started)
+      .bind(head.revision)
+      .bind(head.branch)
+      .bind(head.label)
+      .bind(head.host)
+      .bind(head.processor)
+      .bind(head.program)
+      .bind(head.command)
+      .bind(head.verdict)
+      .bind(size_of(contents.verifications))
+      .bind(size_of(contents.taps))
+      .bind(size_of(contents.rows))
+      .bind(size_of(contents.probes))
+      .bind(size_of(contents.facts))
+      .bind_seal()
+      .finish();
+}
+
+RunHead read_head(Statement& s) {
+  RunHead head;
+  head.id = s.integer();
+  head.kind = s.text() == name(StoredKind::benchmark) ? StoredKind::benchmark : StoredKind::verification;
+  head.started = s.text();
+  head.revision = s.text();
+  head.branch = s.text();
+  head.label = s.text();
+  head.host = s.text();
+  head.processor = s.text();
+  head.program = s.text();
+  head.command = s.text();
+  head.verdict = s.text();
+  for (int counts = 5; counts > 0; --counts) (void)s.integer();
+  s.check_seal();
+  return head;
+}
+
+void insert_document(const Connection& db, RunId run, const std::string& digest, const std::string& document) {
+  insertion(db, "document", 5)
+      .bind(run)
+      .bind_bytes(digest)
+      .bind(size_of(document))
+      .bind_seal()
+      .bind_bytes(deflated(document))
+      .finish();
+}
+
+void insert_verifications(const Connection& db, RunId run, const std::vector<StoredVerification>& parts) {
+  Statement into = insertion(db, "verification", 18);
+  std::int64_t part = 0;
+  for (const StoredVerification& v : parts) {
+    into.bind(run).bind(part++).bind(v.model).bind(v.architecture).bind(v.backend).bind(v.backend_version);
+    into.bind(v.device).bind(v.dtype).bind(v.tensor_parallel).bind(v.pipeline_parallel);
+    into.bind(integer_of(v.disaggregated)).bind(v.verdict).bind(v.checks).bind(v.failed);
+    into.bind(v.isolated).bind(v.chained).bind(v.exact).bind_seal().finish();
+  }
+}
+
+StoredVerification read_verification(Statement& s) {
+  StoredVerification v;
+  v.run = s.integer();
+  (void)s.integer();
+  v.model = s.text();
+  v.architecture = s.text();
+  v.backend = s.text();
+  v.backend_version = s.text();
+  v.device = s.text();
+  v.dtype = s.text();
+  v.tensor_parallel = s.integer();
+  v.pipeline_parallel = s.integer();
+  v.disaggregated = s.integer() != 0;
+  v.verdict = s.text();
+  v.checks = s.integer();
+  v.failed = s.integer();
+  v.isolated = s.real_or_null();
+  v.chained = s.real_or_null();
+  v.exact = s.real_or_null();
+  s.check_seal();
+  return v;
+}
+
+void insert_taps(const Connection& db, RunId run, const std::vector<StoredTap>& taps) {
+  Statement into = insertion(db, "tap", 11);
+  std::int64_t place = 0;
+  for (const StoredTap& t : taps) {
+    into.bind(run).bind(place++).bind(t.part).bind(t.kind).bind(t.layer).bind(t.mode);
+    into.bind(t.ratio).bind(t.error).bind(t.limit).bind(t.failed).bind_seal().finish();
+  }
+}
+
+StoredTap read_tap(Statement& s) {
+  StoredTap t;
+  t.run = s.integer();
+  (void)s.integer();
+  t.part = s.integer();
+  t.kind = s.text();
+  t.layer = s.integer();
+  t.mode = s.text();
+  t.ratio = s.real();
+  t.error = s.real();
+  t.limit = s.real();
+  t.failed = s.integer();
+  s.check_seal();
+  return t;
+}
+
+void insert_rows(const Connection& db, RunId run, const std::vector<StoredRow>& rows) {
+  Statement into = insertion(db, "benchmark", 33);
+  std::int64_t place = 0;
+  for (const StoredRow& r : rows) {
+    const BenchPoint& p = r.point;
+    into.bind(run).bind(place++).bind(p.model).bind(p.architecture).bind(p.backend).bind(p.device).bind(p.dtype);
+    into.bind(std::int64_t{p.threads}).bind(p.batch).bind(p.prompt).bind(p.gen).bind(p.depth).bind(p.page_size);
+    into.bind(p.tensor_parallel).bind(p.pipeline_parallel).bind(integer_of(p.disaggregated));
+    into.bind(r.method).bind(integer_of(r.decode));
+    for (const auto* estimate : {&r.tokens_per_second, &r.median}) {
+      for (const auto part : {&Estimate::value, &Estimate::low, &Estimate::high}) into.bind(part_of(*estimate, part));
+    }
+    into.bind(r.samples).bind(r.check).bind(r.mfu).bind(r.mbu).bind(r.joules_per_token);
+    into.bind(r.flops_per_token).bind(r.bytes_per_token).bind(static_cast<std::int64_t>(r.peak_memory_bytes));
+    into.bind_seal().finish();
+  }
+}
+
+std::optional<Estimate> read_estimate(Statement& s) {
+  const auto value = s.real_or_null(), low = s.real_or_null(), high = s.real_or_null();
+  if (!value || !low || !high) return std::nullopt;
+  return Estimate{*value, *low, *high};
+}
+
+StoredRow read_row(Statement& s) {
+  StoredRow r;
+  BenchPoint& p = r.point;
+  r.run = s.integer();
+  (void)s.integer();
+  p.model = s.text();
+  p.architecture = s.text();
+  p.backend = s.text();
+  p.device = s.text();
+  p.dtype = s.text();
+  p.threads = static_cast<int>(s.integer());
+  for (Index* field : {&p.batch, &p.prompt, &p.gen, &p.depth, &p.page_size, &p.tensor_parallel, &p.pipeline_parallel})
+    *field = s.integer();
+  p.disaggregated = s.integer() != 0;
+  r.method = s.text();
+  r.decode = s.integer() != 0;
+  r.tokens_per_second = read_estimate(s);
+  r.median = read_estimate(s);
+  r.samples = s.integer();
+  r.check = s.text();
+  r.mfu = s.real_or_null();
+  r.mbu = s.real_or_null();
+  r.joules_per_token = s.real_or_null();
+  r.flops_per_token = s.real();
+  r.bytes_per_token = s.real();
+  r.peak_memory_bytes = static_cast<std::uint64_t>(s.integer());
+  s.check_seal();
+  return r;
+}
+
+void insert_probes(const Connection& db, RunId run, const std::vector<ProbeResult>& probes) {
+  Statement into = insertion(db, "probe", 9);
+  std::int64_t place = 0;
+  for (const ProbeResult& p : probes) {
+    into.bind(run).bind(place++).bind(p.backend).bind(p.device).bind(p.dtype).bind(std::int64_t{p.threads});
+    into.bind(p.read_bytes_per_second).bind(p.flops_per_second).bind_seal().finish();
+  }
+}
+
+StoredProbe read_probe(Statement& s) {
+  StoredProbe out;
+  out.run = s.integer();
+  (void)s.integer();
+  out.probe.backend = s.text();
+  out.probe.device = s.text();
+  out.probe.dtype = s.text();
+  out.probe.threads = static_cast<int>(s.integer());
+  out.probe.read_bytes_per_second = s.real();
+  out.probe.flops_per_second = s.real();
+  s.check_seal();
+  return out;
+}
+
+void insert_facts(const Connection& db, RunId run, const std::vector<std::pair<std::string, std::string>>& facts) {
+  Statement into = insertion(db, "fact", 5);
+  std::int64_t place = 0;
+  for (const auto& [name, value] : facts) into.bind(run).bind(place++).bind(name).bind(value).bind_seal().finish();
+}
+
+// How many runs there are: one that a damaged page hides is missed.
+std::int64_t counted_runs(const Connection& db) {
+  Statement state(db, "SELECT runs, seal FROM state");
+  if (!state.next()) throw unusable(db.file(), kDamaged);
+  const std::int64_t runs = state.integer();
+  state.check_seal();
+  return runs;
+}
+
+void count_runs(const Connection& db, std::int64_t change) {
+  const std::int64_t runs = counted_runs(db) + change;
+  Statement(db, "UPDATE state SET runs = ?, seal = ?").bind(runs).bind_seal().finish();
+}
+
+// The document's own, the caller's where it says something, and now where nobody knows when.
+RunHead complete(const RunHead& given, const RunHead& own) {
+  RunHead head = given;
+  head.kind = own.kind;
+  head.verdict = own.verdict;
+  const auto fill = [](std::string& field, const std::string& otherwise) {
+    if (field.empty()) field = otherwise;
+  };
+  fill(head.started, own.started);
+  fill(head.host, own.host);
+  fill(head.processor, own.processor);
+  fill(head.program, own.program);
+  fill(head.command, own.command);
+  return head;
+}
+
+std::optional<RunId> find_known(const Connection& db, const RunHead& head, const std::string& digest) {
+  Statement found(db,
+                  "SELECT run FROM document JOIN run ON run.id = document.run WHERE digest = ? AND ? IN ('', started) "
+                  "AND ? IN ('', revision) AND ? IN ('', branch) AND ? IN ('', label) ORDER BY run LIMIT 1");
+  found.bind_bytes(digest).bind(head.started).bind(head.revision).bind(head.branch).bind(head.label);
+  if (!found.next()) return std::nullopt;
+  return found.integer();
+}
+
+void bind_values(Statement& statement, const Selection& selection) {
+  for (const auto& value : selection.values) std::visit([&](const auto& v) { statement.bind(v); }, value);
+}
+
+constexpr std::chrono::seconds kLongestBusy{60};
+
+}  // namespace
+
+std::string_view name(StoredKind kind) { return kind == StoredKind::benchmark ? "bench" : "verify"; }
+
+struct Store::Database {
+  Connection connection;
+
+  // All records of a table that belong to the runs of the filter. `count` is the column of run that says how many.
+  template <class Read>
+  auto records(const RunFilter& filter, const char* table, const char* count, const char* order,
+               const Read& read) const {
+    const Selection selection = selection_of(filter);
+    Transaction snapshot(connection, Kind::read);
+    Statement expected(connection,
+                       fmt::format("SELECT coalesce(sum({}), 0) FROM run WHERE id IN ({})", count, selection.sql));
+    bind_values(expected, selection);
+    const std::size_t size = expected.next() ? static_cast<std::size_t>(expected.integer()) : 0;
+    Statement found(connection, fmt::format("SELECT t.* FROM {} t JOIN run ON run.id = t.run WHERE t.run IN ({}) "
+                                            "ORDER BY run.started, run.id, {}",
+                                            table, selection.sql, order));
+    bind_values(found, selection);
+    std::vector<decltype(read(found))> out;
+    while (found.next()) out.push_back(read(found));
+    if (out.size() != size) throw unusable(connection.file(), kDamaged);
+    return out;
+  }
+};
+
+Store::Store(const fs::path& file, Access access) {
+  const std::string named = one_line(file.string());
+  std::error_code error;
+  const fs::file_status status = fs::status(file, error);
+  if (fs::exists(status) && !fs::is_regular_file(status)) throw unusable(named, "is no regular file");
+  if (fs::exists(status) && fs::file_size(file, error) == 0)
+    throw unusable(named, "is empty: remove it, and a store is made in its place");
+  if (!fs::exists(status) && access == Access::read)
+    throw unusable(named, "is not there; mlbench verify and mlbench bench make it");
+  if (!fs::exists(status)) make_store(file, kLongestBusy);
+  database_ = std::make_unique<Database>(Database{Connection(file, Connection::Open::existing, kLongestBusy)});
+  const Connection& db = database_->connection;
+  const std::int64_t version = require_store(db);
+  if (access == Access::write && db.read_only()) throw unusable(named, "may be read, not written");
+  if (version < schema_version()) migrate(db);
+  if (access == Access::read) db.run("PRAGMA query_only = ON");
+}
+
+Store::Store(Store&&) noexcept = default;
+Store& Store::operator=(Store&&) noexcept = default;
+Store::~Store() = default;
+
+fs::path Store::default_file() {
+  const auto variable = [](const char* name) {
+    const char* value = std::getenv(name);
+    return std::string(value == nullptr ? "" : value);
+  };
+  if (const std::string named = variable("MLBENCH_STORE"); !named.empty()) return named;
+  const fs::path below = fs::path("mlbench") / "history.db";
+  // The specification of these folders has no place for a relative one.
+  if (const fs::path data = variable("XDG_DATA_HOME"); data.is_absolute()) return data / below;
+  if (const fs::path home = variable("HOME"); home.is_absolute()) return home / ".local" / "share" / below;
+  return {};
+}
+
+Store::Added Store::add(const RunHead& given, const std::string& document, const Environment& environment,
+                        const std::string& where) {
+  if (document.size() > kLargestDocument)
+    throw request_error("file.too_large",
+                        fmt::format("{}: {} bytes, at most {} are kept", where, document.size(), kLargestDocument));
+  RunContents contents = contents_of(document, where);
+  if (contents.facts.empty()) contents.facts = environment.facts;
+  RunHead head = complete(given, contents.head);
+  const std::string digest = digest_of(document);
+  const Connection& db = database_->connection;
+  Transaction transaction(db, Kind::write);
+  if (const auto known = find_known(db, head, digest)) return {*known, true};
+  if (head.started.empty()) head.started = utc_text(std::time(nullptr));
+  head.id = db.number("SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'run'");
+  insert_head(db, head, contents);
+  insert_document(db, head.id, digest, document);
+  insert_verifications(db, head.id, contents.verifications);
+  insert_taps(db, head.id, contents.taps);
+  insert_rows(db, head.id, contents.rows);
+  insert_probes(db, head.id, contents.probes);
+  insert_facts(db, head.id, contents.facts);
+  count_runs(db, 1);
+  transaction.commit();
+  return {head.id, false};
+}
+
+std::optional<RunId> Store::find(const RunHead& head, const std::string& document) const {
+  return find_known(database_->connection, head, digest_of(document));
+}
+
+std::vector<RunHead> Store::runs(const RunFilter& filter) const {
+  const Connection& db = database_->connection;
+  const Selection selection = selection_of(filter);
+  Transaction snapshot(db, Kind::read);
+  if (db.number("SELECT count(*) FROM run NOT INDEXED") != counted_runs(db)) throw unusable(db.file(), kDamaged);
+  Statement found(db, fmt::format("SELECT * FROM run WHERE id IN ({}) ORDER BY started, id", selection.sql));
+  bind_values(found, selection);
+  std::vector<RunHead> out;
+  while (found.next()) out.push_back(read_head(found));
+  return out;
+}
+
+std::vector<StoredVerification> Store::verifications(const RunFilter& filter) const {
+  return database_->records(filter, "verification", "verifications", "part", read_verification);
+}
+
+std::vector<StoredTap> Store::taps(const RunFilter& filter) const {
+  return database_->records(filter, "tap", "taps", "place", read_tap);
+}
+
+std::vector<StoredRow> Store::rows(const RunFilter& filter) const {
+  return database_->records(filter, "benchmark", "rows", "place", read_row);
+}
+
+std::vector<StoredProbe> Store::probes(const RunFilter& filter) const {
+  return database_->records(filter, "probe", "probes", "place", read_probe);
+}
+
+std::vector<std::pair<std::string, std::string>> Store::environment(RunId run) const {
+  const auto read = [](Statement& s) {
+    (void)s.integer();
+    (void)s.integer();
+    std::string name = s.text(), value = s.text();
+    s.check_seal();
+    return std::pair(std::move(name), std::move(value));
+  };
+  return database_->records({.ids = {run}}, "fact", "facts", "place", read);
+}
+
+std::string Store::document(RunId run) const {
+  const Connection& db = database_->connection;
+  Statement found(db, "SELECT * FROM document WHERE run = ?");
+  found.bind(run);
+  if (!found.next()) {
+    Statement there(db, "SELECT 1 FROM run WHERE id = ?");
+    if (there.bind(run).next()) throw unusable(db.file(), kDamaged);
+    throw request_error("store.missing",
+                        fmt::format("{}: has no run {}; mlbench history list shows those it has", db.file(), run));
+  }
+  (void)found.integer();
+  const std::string digest = found.bytes();
+  const std::int64_t size = found.integer();
+  found.check_seal();
+  const auto text = inflated(found.bytes(), static_cast<std::size_t>(size));
+  if (!text || digest_of(*text) != digest) throw unusable(db.file(), kDamaged);
+  return *text;
+}
+
+std::size_t Store::remove(const RunFilter& filter) {
+  const Connection& db = database_->connection;
+  const Selection selection = selection_of(filter);
+  Transaction transaction(db, Kind::write);
+  const std::int64_t before = db.number("SELECT count(*) FROM run NOT INDEXED");
+  Statement removal(db, fmt::format("DELETE FROM run WHERE id IN ({})", selection.sql));
+  bind_values(removal, selection);
+  removal.finish();
+  const std::int64_t removed = before - db.number("SELECT count(*) FROM run NOT INDEXED");
+  count_runs(db, -removed);
+  transaction.commit();
+  db.run("PRAGMA incremental_vacuum");
+  db.run("PRAGMA wal_checkpoint(TRUNCATE)");
+  return static_cast<std::size_t>(removed);
+}
+
+}  // namespace mlbench::reports
