@@ -91,6 +91,7 @@ void add_backend(Fields& fields, RunContents& out) {
   v.tensor_parallel = split.count("tensor_parallel");
   v.pipeline_parallel = split.count("pipeline_parallel");
   v.disaggregated = split.flag("disaggregated");
+  if (split.has("replicas")) v.replicas = split.count("replicas");  // earlier versions had none
   v.checks = fields.count("checks");
   v.failed = fields.count("failed");
   for (Fields& tap : fields.objects("taps")) {

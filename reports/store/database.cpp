@@ -2,6 +2,9 @@
 
 #include <sqlite3.h>
 
+#include <array>
+#include <bit>
+#include <cctype>
 #include <cmath>
 #include <cstring>
 #include <new>
@@ -12,6 +15,18 @@
 
 namespace mlbench::reports {
 namespace {
+
+// As the path of a URI.
+std::string escaped(const std::string& path) {
+  std::string out;
+  for (const char c : path) {
+    if (std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '/')
+      out += c;
+    else
+      out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
+  }
+  return out;
+}
 
 // What SQLite's code means for the file, in words that say what to do.
 std::string reason_of(sqlite3* database, int code) {
@@ -52,21 +67,21 @@ void Connection::Close::operator()(sqlite3* database) const noexcept { (void)sql
 
 Connection::Connection(const std::filesystem::path& file, Open how, std::chrono::milliseconds busy)
     : file_(one_line(file.string())) {
-  const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_EXRESCODE | (how == Open::new_file ? SQLITE_OPEN_CREATE : 0);
-  const auto open = [&](const std::string& name, int with) {
-    sqlite3* database = nullptr;
-    const int code = sqlite3_open_v2(name.c_str(), &database, with, nullptr);
-    database_.reset(database);
-    return code;
-  };
-  // "./": a name such as ":memory:" or "file:x" is a file's.
-  if (const int code = open(file.is_absolute() ? file.string() : "./" + file.string(), flags); code != SQLITE_OK)
-    fail(database_.get(), file_, code);
+  int flags =
+      SQLITE_OPEN_EXRESCODE | (how == Open::immutable ? SQLITE_OPEN_READONLY | SQLITE_OPEN_URI : SQLITE_OPEN_READWRITE);
+  if (how == Open::new_file) flags |= SQLITE_OPEN_CREATE;
+  // Whole: a name such as ":memory:" is a file's, too.
+  std::string name = std::filesystem::absolute(file).string();
+  if (how == Open::immutable) name = "file://" + escaped(name) + "?immutable=1";
+  sqlite3* database = nullptr;
+  const int code = sqlite3_open_v2(name.c_str(), &database, flags, nullptr);
+  database_.reset(database);
+  if (code != SQLITE_OK) fail(database, file_, code);
   require(*this, sqlite3_busy_timeout(raw(), static_cast<int>(busy.count())));
   // A damaged file is to be an error, whatever it claims of its records and of its schema.
   require(*this, sqlite3_db_config(raw(), SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr));
   require(*this, sqlite3_db_config(raw(), SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr));
-  run("PRAGMA cell_size_check = ON; PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL");
+  run("PRAGMA cell_size_check = ON; PRAGMA foreign_keys = ON");
 }
 
 void Connection::run(const std::string& sql) const {
@@ -97,14 +112,22 @@ Statement::Statement(const Connection& connection, const std::string& sql)
 void Statement::bound(int code) const { require(*connection_, code); }
 
 void Statement::mix(char type, std::string_view value) {
-  seal_ = fnv1a(value, fnv1a(fmt::format("{}{};", type, value.size()), seal_));
+  mix(type, value.size());
+  seal_ = fnv1a(value, seal_);
+}
+
+void Statement::mix(char type, std::uint64_t value) {
+  constexpr std::size_t kBytes = 8, kBits = 8;
+  std::array<char, kBytes + 1> bytes{type};
+  for (std::size_t i = 0; i < kBytes; ++i) bytes[i + 1] = static_cast<char>((value >> (i * kBits)) & 0xFFU);
+  seal_ = fnv1a({bytes.data(), bytes.size()}, seal_);
 }
 
 // SQLite keeps no sign of a zero.
-void Statement::mix_real(double value) { mix('r', fmt::format("{}", value == 0.0 ? 0.0 : value)); }
+void Statement::mix(double value) { mix('r', std::bit_cast<std::uint64_t>(value == 0.0 ? 0.0 : value)); }
 
 Statement& Statement::bind(std::int64_t value) {
-  mix('i', fmt::format("{}", value));
+  mix('i', static_cast<std::uint64_t>(value));
   bound(sqlite3_bind_int64(statement_.get(), ++parameter_, value));
   return *this;
 }
@@ -114,10 +137,10 @@ Statement& Statement::bind(double value) { return bind(std::optional(value)); }
 Statement& Statement::bind(std::optional<double> value) {
   ++parameter_;
   if (value && !std::isnan(*value)) {
-    mix_real(*value);
+    mix(*value);
     bound(sqlite3_bind_double(statement_.get(), parameter_, *value));
   } else {
-    mix('n', "");
+    mix('n', std::uint64_t{0});
     bound(sqlite3_bind_null(statement_.get(), parameter_));
   }
   return *this;
@@ -162,20 +185,20 @@ int Statement::column(int type) {
 
 std::int64_t Statement::integer() {
   const std::int64_t value = sqlite3_column_int64(statement_.get(), column(SQLITE_INTEGER));
-  mix('i', fmt::format("{}", value));
+  mix('i', static_cast<std::uint64_t>(value));
   return value;
 }
 
 double Statement::real() {
   const double value = sqlite3_column_double(statement_.get(), column(SQLITE_FLOAT));
-  mix_real(value);
+  mix(value);
   return value;
 }
 
 std::optional<double> Statement::real_or_null() {
   if (sqlite3_column_type(statement_.get(), column_) != SQLITE_NULL) return real();
   ++column_;
-  mix('n', "");
+  mix('n', std::uint64_t{0});
   return std::nullopt;
 }
 

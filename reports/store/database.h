@@ -22,7 +22,8 @@ inline constexpr const char* kDamaged = "is damaged; restore it from a copy, or 
 
 class Connection {
  public:
-  enum class Open { existing, new_file };
+  // immutable: read without locks, of a file that nobody can be writing.
+  enum class Open { existing, new_file, immutable };
 
   Connection(const std::filesystem::path& file, Open how, std::chrono::milliseconds busy);
 
@@ -67,7 +68,8 @@ class Statement {
   int column(int type);  // the next one's index; throws unless it holds such a value
   void bound(int code) const;
   void mix(char type, std::string_view value);
-  void mix_real(double value);
+  void mix(char type, std::uint64_t value);
+  void mix(double value);
 
   struct Finalize {
     void operator()(sqlite3_stmt* statement) const noexcept;

@@ -40,6 +40,7 @@ CREATE TABLE verification (
   model TEXT NOT NULL, architecture TEXT NOT NULL, backend TEXT NOT NULL, backend_version TEXT NOT NULL,
   device TEXT NOT NULL, dtype TEXT NOT NULL,
   tensor_parallel INTEGER NOT NULL, pipeline_parallel INTEGER NOT NULL, disaggregated INTEGER NOT NULL,
+  replicas INTEGER NOT NULL,
   verdict TEXT NOT NULL, checks INTEGER NOT NULL, failed INTEGER NOT NULL,
   isolated REAL, chained REAL, exact REAL,
   seal INTEGER NOT NULL,
@@ -58,6 +59,7 @@ CREATE TABLE benchmark (
   threads INTEGER NOT NULL, batch INTEGER NOT NULL, prompt INTEGER NOT NULL, gen INTEGER NOT NULL, depth INTEGER NOT NULL,
   page_size INTEGER NOT NULL,
   tensor_parallel INTEGER NOT NULL, pipeline_parallel INTEGER NOT NULL, disaggregated INTEGER NOT NULL,
+  replicas INTEGER NOT NULL,
   method TEXT NOT NULL, decode INTEGER NOT NULL,
   tokens_per_second REAL, tokens_per_second_low REAL, tokens_per_second_high REAL,
   median REAL, median_low REAL, median_high REAL,
@@ -135,7 +137,7 @@ void make_store(const std::filesystem::path& file, std::chrono::milliseconds bus
   const Beside beside(file);
   try {
     const Connection made(beside.name(), Connection::Open::new_file, busy);
-    made.run("PRAGMA auto_vacuum = INCREMENTAL");
+    made.run("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA synchronous = FULL");
     Transaction transaction(made, Transaction::Kind::write);
     made.run(fmt::format("PRAGMA application_id = {}", kApplicationId));
     step_to_newest(made, 0);
@@ -157,7 +159,7 @@ void make_store(const std::filesystem::path& file, std::chrono::milliseconds bus
 
 std::int64_t require_store(const Connection& connection) {
   if (connection.number("PRAGMA application_id") != kApplicationId)
-    throw unusable(connection.file(), "is a SQLite file, and no store of mlbench");
+    throw unusable(connection.file(), "is no store of mlbench");
   const std::int64_t version = connection.number("PRAGMA user_version");
   if (version > schema_version())
     throw unusable(connection.file(),

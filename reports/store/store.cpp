@@ -36,6 +36,23 @@ std::optional<double> part_of(const std::optional<Estimate>& estimate, double Es
   return estimate ? std::optional(*estimate.*part) : std::nullopt;
 }
 
+// The second column of a run's records counts them: one that is there twice, or not, is noticed.
+class Places {
+ public:
+  explicit Places(const Connection& db) : db_(&db) {}
+
+  void check(Statement& s, RunId run) {
+    next_ = run == run_ ? next_ + 1 : 0;
+    run_ = run;
+    if (s.integer() != next_) throw unusable(db_->file(), kDamaged);
+  }
+
+ private:
+  const Connection* db_;
+  RunId run_ = 0;
+  std::int64_t next_ = 0;
+};
+
 // ---- records: written and read in the same order ----
 
 void insert_head(const Connection& db, const RunHead& head, const RunContents& contents) {
@@ -89,20 +106,20 @@ void insert_document(const Connection& db, RunId run, const std::string& digest,
 }
 
 void insert_verifications(const Connection& db, RunId run, const std::vector<StoredVerification>& parts) {
-  Statement into = insertion(db, "verification", 18);
+  Statement into = insertion(db, "verification", 19);
   std::int64_t part = 0;
   for (const StoredVerification& v : parts) {
     into.bind(run).bind(part++).bind(v.model).bind(v.architecture).bind(v.backend).bind(v.backend_version);
     into.bind(v.device).bind(v.dtype).bind(v.tensor_parallel).bind(v.pipeline_parallel);
-    into.bind(integer_of(v.disaggregated)).bind(v.verdict).bind(v.checks).bind(v.failed);
+    into.bind(integer_of(v.disaggregated)).bind(v.replicas).bind(v.verdict).bind(v.checks).bind(v.failed);
     into.bind(v.isolated).bind(v.chained).bind(v.exact).bind_seal().finish();
   }
 }
 
-StoredVerification read_verification(Statement& s) {
+StoredVerification read_verification(Statement& s, Places& places) {
   StoredVerification v;
   v.run = s.integer();
-  (void)s.integer();
+  places.check(s, v.run);
   v.model = s.text();
   v.architecture = s.text();
   v.backend = s.text();
@@ -112,6 +129,7 @@ StoredVerification read_verification(Statement& s) {
   v.tensor_parallel = s.integer();
   v.pipeline_parallel = s.integer();
   v.disaggregated = s.integer() != 0;
+  v.replicas = s.integer();
   v.verdict = s.text();
   v.checks = s.integer();
   v.failed = s.integer();
@@ -131,10 +149,10 @@ void insert_taps(const Connection& db, RunId run, const std::vector<StoredTap>& 
   }
 }
 
-StoredTap read_tap(Statement& s) {
+StoredTap read_tap(Statement& s, Places& places) {
   StoredTap t;
   t.run = s.integer();
-  (void)s.integer();
+  places.check(s, t.run);
   t.part = s.integer();
   t.kind = s.text();
   t.layer = s.integer();
@@ -148,13 +166,13 @@ StoredTap read_tap(Statement& s) {
 }
 
 void insert_rows(const Connection& db, RunId run, const std::vector<StoredRow>& rows) {
-  Statement into = insertion(db, "benchmark", 33);
+  Statement into = insertion(db, "benchmark", 34);
   std::int64_t place = 0;
   for (const StoredRow& r : rows) {
     const BenchPoint& p = r.point;
     into.bind(run).bind(place++).bind(p.model).bind(p.architecture).bind(p.backend).bind(p.device).bind(p.dtype);
     into.bind(std::int64_t{p.threads}).bind(p.batch).bind(p.prompt).bind(p.gen).bind(p.depth).bind(p.page_size);
-    into.bind(p.tensor_parallel).bind(p.pipeline_parallel).bind(integer_of(p.disaggregated));
+    into.bind(p.tensor_parallel).bind(p.pipeline_parallel).bind(integer_of(p.disaggregated)).bind(p.replicas);
     into.bind(r.method).bind(integer_of(r.decode));
     for (const auto* estimate : {&r.tokens_per_second, &r.median}) {
       for (const auto part : {&Estimate::value, &Estimate::low, &Estimate::high}) into.bind(part_of(*estimate, part));
@@ -171,11 +189,11 @@ std::optional<Estimate> read_estimate(Statement& s) {
   return Estimate{*value, *low, *high};
 }
 
-StoredRow read_row(Statement& s) {
+StoredRow read_row(Statement& s, Places& places) {
   StoredRow r;
   BenchPoint& p = r.point;
   r.run = s.integer();
-  (void)s.integer();
+  places.check(s, r.run);
   p.model = s.text();
   p.architecture = s.text();
   p.backend = s.text();
@@ -185,6 +203,7 @@ StoredRow read_row(Statement& s) {
   for (Index* field : {&p.batch, &p.prompt, &p.gen, &p.depth, &p.page_size, &p.tensor_parallel, &p.pipeline_parallel})
     *field = s.integer();
   p.disaggregated = s.integer() != 0;
+  p.replicas = s.integer();
   r.method = s.text();
   r.decode = s.integer() != 0;
   r.tokens_per_second = read_estimate(s);
@@ -210,10 +229,10 @@ void insert_probes(const Connection& db, RunId run, const std::vector<ProbeResul
   }
 }
 
-StoredProbe read_probe(Statement& s) {
+StoredProbe read_probe(Statement& s, Places& places) {
   StoredProbe out;
   out.run = s.integer();
-  (void)s.integer();
+  places.check(s, out.run);
   out.probe.backend = s.text();
   out.probe.device = s.text();
   out.probe.dtype = s.text();
@@ -242,6 +261,18 @@ std::int64_t counted_runs(const Connection& db) {
 void count_runs(const Connection& db, std::int64_t change) {
   const std::int64_t runs = counted_runs(db) + change;
   Statement(db, "UPDATE state SET runs = ?, seal = ?").bind(runs).bind_seal().finish();
+}
+
+// All of them are read before any is chosen: one that is damaged might not be what a filter looks for.
+void require_all_runs(const Connection& db) {
+  Statement found(db, "SELECT * FROM run NOT INDEXED ORDER BY id");
+  std::int64_t runs = 0;
+  for (RunId before = 0; found.next(); ++runs) {
+    const RunId id = read_head(found).id;
+    if (id <= before) throw unusable(db.file(), kDamaged);
+    before = id;
+  }
+  if (runs != counted_runs(db)) throw unusable(db.file(), kDamaged);
 }
 
 // The document's own, the caller's where it says something, and now where nobody knows when.
@@ -275,6 +306,16 @@ void bind_values(Statement& statement, const Selection& selection) {
 
 constexpr std::chrono::seconds kLongestBusy{60};
 
+// One that may only be read, in a folder that may not be written: SQLite has no place for what readers and writers tell
+// each other there. Without a log there is no writer.
+Connection open_existing(const fs::path& file, Store::Access access) {
+  Connection connection(file, Connection::Open::existing, kLongestBusy);
+  std::error_code ignored;
+  const bool log = fs::exists(file.string() + "-wal", ignored);
+  if (access == Store::Access::write || log || !connection.read_only()) return connection;
+  return Connection(file, Connection::Open::immutable, kLongestBusy);
+}
+
 }  // namespace
 
 std::string_view name(StoredKind kind) { return kind == StoredKind::benchmark ? "bench" : "verify"; }
@@ -288,6 +329,7 @@ struct Store::Database {
                const Read& read) const {
     const Selection selection = selection_of(filter);
     Transaction snapshot(connection, Kind::read);
+    require_all_runs(connection);
     Statement expected(connection,
                        fmt::format("SELECT coalesce(sum({}), 0) FROM run WHERE id IN ({})", count, selection.sql));
     bind_values(expected, selection);
@@ -296,8 +338,9 @@ struct Store::Database {
                                             "ORDER BY run.started, run.id, {}",
                                             table, selection.sql, order));
     bind_values(found, selection);
-    std::vector<decltype(read(found))> out;
-    while (found.next()) out.push_back(read(found));
+    Places places(connection);
+    std::vector<decltype(read(found, places))> out;
+    while (found.next()) out.push_back(read(found, places));
     if (out.size() != size) throw unusable(connection.file(), kDamaged);
     return out;
   }
@@ -307,18 +350,19 @@ Store::Store(const fs::path& file, Access access) {
   const std::string named = one_line(file.string());
   std::error_code error;
   const fs::file_status status = fs::status(file, error);
+  if (error && status.type() != fs::file_type::not_found) throw unusable(named, error.message());
   if (fs::exists(status) && !fs::is_regular_file(status)) throw unusable(named, "is no regular file");
   if (fs::exists(status) && fs::file_size(file, error) == 0)
     throw unusable(named, "is empty: remove it, and a store is made in its place");
   if (!fs::exists(status) && access == Access::read)
     throw unusable(named, "is not there; mlbench verify and mlbench bench make it");
   if (!fs::exists(status)) make_store(file, kLongestBusy);
-  database_ = std::make_unique<Database>(Database{Connection(file, Connection::Open::existing, kLongestBusy)});
+  database_ = std::make_unique<Database>(Database{open_existing(file, access)});
   const Connection& db = database_->connection;
   const std::int64_t version = require_store(db);
   if (access == Access::write && db.read_only()) throw unusable(named, "may be read, not written");
   if (version < schema_version()) migrate(db);
-  if (access == Access::read) db.run("PRAGMA query_only = ON");
+  db.run(access == Access::read ? "PRAGMA query_only = ON" : "PRAGMA synchronous = FULL");
 }
 
 Store::Store(Store&&) noexcept = default;
@@ -330,7 +374,8 @@ fs::path Store::default_file() {
     const char* value = std::getenv(name);
     return std::string(value == nullptr ? "" : value);
   };
-  if (const std::string named = variable("MLBENCH_STORE"); !named.empty()) return named;
+  if (const char* named = std::getenv("MLBENCH_STORE"); named != nullptr)
+    return std::string_view(named) == "none" ? fs::path() : fs::path(named);
   const fs::path below = fs::path("mlbench") / "history.db";
   // The specification of these folders has no place for a relative one.
   if (const fs::path data = variable("XDG_DATA_HOME"); data.is_absolute()) return data / below;
@@ -339,7 +384,7 @@ fs::path Store::default_file() {
 }
 
 Store::Added Store::add(const RunHead& given, const std::string& document, const Environment& environment,
-                        const std::string& where) {
+                        const std::string& where, const std::string& otherwise_started) {
   if (document.size() > kLargestDocument)
     throw request_error("file.too_large",
                         fmt::format("{}: {} bytes, at most {} are kept", where, document.size(), kLargestDocument));
@@ -350,7 +395,7 @@ Store::Added Store::add(const RunHead& given, const std::string& document, const
   const Connection& db = database_->connection;
   Transaction transaction(db, Kind::write);
   if (const auto known = find_known(db, head, digest)) return {*known, true};
-  if (head.started.empty()) head.started = utc_text(std::time(nullptr));
+  if (head.started.empty()) head.started = otherwise_started.empty() ? utc_text(std::time(nullptr)) : otherwise_started;
   head.id = db.number("SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'run'");
   insert_head(db, head, contents);
   insert_document(db, head.id, digest, document);
@@ -372,7 +417,7 @@ std::vector<RunHead> Store::runs(const RunFilter& filter) const {
   const Connection& db = database_->connection;
   const Selection selection = selection_of(filter);
   Transaction snapshot(db, Kind::read);
-  if (db.number("SELECT count(*) FROM run NOT INDEXED") != counted_runs(db)) throw unusable(db.file(), kDamaged);
+  require_all_runs(db);
   Statement found(db, fmt::format("SELECT * FROM run WHERE id IN ({}) ORDER BY started, id", selection.sql));
   bind_values(found, selection);
   std::vector<RunHead> out;
@@ -397,9 +442,8 @@ std::vector<StoredProbe> Store::probes(const RunFilter& filter) const {
 }
 
 std::vector<std::pair<std::string, std::string>> Store::environment(RunId run) const {
-  const auto read = [](Statement& s) {
-    (void)s.integer();
-    (void)s.integer();
+  const auto read = [](Statement& s, Places& places) {
+    places.check(s, s.integer());
     std::string name = s.text(), value = s.text();
     s.check_seal();
     return std::pair(std::move(name), std::move(value));
@@ -436,8 +480,8 @@ std::size_t Store::remove(const RunFilter& filter) {
   removal.finish();
   const std::int64_t removed = before - db.number("SELECT count(*) FROM run NOT INDEXED");
   count_runs(db, -removed);
-  transaction.commit();
   db.run("PRAGMA incremental_vacuum");
+  transaction.commit();
   db.run("PRAGMA wal_checkpoint(TRUNCATE)");
   return static_cast<std::size_t>(removed);
 }

@@ -44,7 +44,7 @@ struct RunHead {
 struct StoredVerification {
   RunId run = 0;
   std::string model, architecture, backend, backend_version, device, dtype;
-  Index tensor_parallel = 1, pipeline_parallel = 1;
+  Index tensor_parallel = 1, pipeline_parallel = 1, replicas = 1;
   bool disaggregated = false;
   std::string verdict;
   Index checks = 0, failed = 0;
@@ -102,21 +102,22 @@ class Store {
   Store& operator=(Store&&) noexcept;
   ~Store();
 
-  // $MLBENCH_STORE; else mlbench/history.db in $XDG_DATA_HOME, or in ~/.local/share. Empty where neither is known.
+  // $MLBENCH_STORE; else mlbench/history.db in $XDG_DATA_HOME, or in ~/.local/share. Empty where neither is known, and
+  // where the first is set to nothing or to "none".
   [[nodiscard]] static std::filesystem::path default_file();
 
   // The run, whole or not at all. Its figures are taken from the document: what mlbench verify or bench writes with
   // --json, or another format that read_bench_run knows. What the document says of itself stands where `head` says
   // nothing; kind and verdict are the document's, `environment` is what is known of the machine where the document does
-  // not say. `where` names the document in messages. A document that is there already, with nothing new in `head`, is
-  // not stored again: its id is returned, and `known` says so. Throws verify.format and what read_bench_run throws,
-  // too.
+  // not say, `otherwise_started` the moment where neither does (empty: now). `where` names the document in messages. A
+  // document that is there already, with nothing new in `head`, is not stored again: its id is returned, and `known`
+  // says so. Throws verify.format and what read_bench_run throws, too.
   struct Added {
     RunId id = 0;
     bool known = false;
   };
   Added add(const RunHead& head, const std::string& document, const Environment& environment = {},
-            const std::string& where = "document");
+            const std::string& where = "document", const std::string& otherwise_started = "");
   // The run that add() would find to be known.
   [[nodiscard]] std::optional<RunId> find(const RunHead& head, const std::string& document) const;
 

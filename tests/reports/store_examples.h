@@ -1,11 +1,13 @@
 // Documents as mlbench verify and mlbench bench write them, for tests of the store.
 #pragma once
 
-#include <array>
+#include <chrono>
 #include <string>
+#include <vector>
 
 #include "reports/backend_report.h"
 #include "reports/bench_report.h"
+#include "reports/store/database.h"
 #include "tests/reports/example_bench.h"
 #include "tests/reports/example_run.h"
 
@@ -36,6 +38,13 @@ namespace mlbench::reports::test {
 
 [[nodiscard]] inline std::string numbered_document(std::size_t number) {
   return number % 2 == 0 ? numbered_verification(number) : numbered_benchmark(number);
+}
+
+// What SQLite says of the whole file: "ok".
+[[nodiscard]] inline std::string integrity_of(const std::string& file) {
+  const Connection connection(file, Connection::Open::existing, std::chrono::seconds(10));
+  Statement check(connection, "PRAGMA integrity_check");
+  return check.next() ? check.text() : "";
 }
 
 }  // namespace mlbench::reports::test

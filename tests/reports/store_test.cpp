@@ -85,7 +85,7 @@ TEST_F(AStore, TakesABenchmarksHeadFromItsDocument) {
 
 TEST_F(AStore, KeepsAVerificationsParts) {
   BackendVerification split = test::passed_run();
-  split.split = {.tensor_parallel = 2, .pipeline_parallel = 3, .disaggregated = true};
+  split.split = {.tensor_parallel = 2, .pipeline_parallel = 3, .disaggregated = true, .replicas = 4};
   (void)add(test::verification_text({split, test::unsupported_run()}));
   const auto parts = store.verifications({});
   ASSERT_THAT(parts, SizeIs(2));
@@ -104,6 +104,8 @@ TEST_F(AStore, KeepsAVerificationsParts) {
   EXPECT_EQ(parts[0].tensor_parallel, 2);
   EXPECT_EQ(parts[0].pipeline_parallel, 3);
   EXPECT_TRUE(parts[0].disaggregated);
+  EXPECT_EQ(parts[0].replicas, 4);
+  EXPECT_EQ(parts[1].replicas, 1);
   EXPECT_EQ(parts[1].verdict, "unsupported");
   EXPECT_EQ(parts[1].isolated, std::nullopt);
   EXPECT_FALSE(parts[1].disaggregated);
@@ -176,7 +178,10 @@ TEST_F(AStore, KeepsTheReferenceAgainstAGolden) {
 }
 
 TEST_F(AStore, KeepsABenchmarksRowsProbesAndFacts) {
-  const BenchRun run = test::full_bench();
+  BenchRun run = test::full_bench();
+  run.rows[1].point.disaggregated = true;
+  run.rows[1].point.replicas = 3;
+  run.rows[1].point.depth = 5;
   const RunId id = add(test::text_of(to_json(run)));
   const auto rows = store.rows({});
   ASSERT_EQ(rows.size(), run.rows.size());
@@ -364,7 +369,7 @@ TEST_F(AStore, TakesFourWritersWhileReadersSeeWholeRuns) {
     seen = heads.size();
     // Each of these throws where a run lacks a part.
     EXPECT_GE(reader.taps({.newest = 3}).size() + reader.rows({.newest = 3}).size(), seen == 0 ? 0U : 1U);
-    for (const RunHead& head : heads) EXPECT_FALSE(reader.document(head.id).empty());
+    for (const RunHead& head : reader.runs({.newest = 2})) EXPECT_FALSE(reader.document(head.id).empty());
   }
   for (std::thread& writer : writers) writer.join();
   for (std::size_t w = 0; w < kWriters; ++w) {
