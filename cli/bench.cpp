@@ -6,7 +6,6 @@
 #include <cmath>
 #include <csignal>
 #include <ctime>
-#include <map>
 #include <memory>
 #include <set>
 
@@ -15,9 +14,11 @@
 
 #include "cli/bench_options.h"
 #include "cli/bench_predict.h"
+#include "cli/bench_resume.h"
 #include "cli/bench_worker.h"
 #include "cli/progress.h"
 #include "cli/split_backend.h"
+#include "cli/store_options.h"
 #include "core/error.h"
 #include "core/file_map.h"
 #include "harness/measure/compare_runs.h"
@@ -32,17 +33,12 @@ namespace {
 
 using measure::Contender;
 
-constexpr std::size_t kLargestRun = std::size_t{1} << 30U;
-
 // A form in which the run can be written.
 struct Output {
   const char* option;
   const char* what;
   std::string (*render)(const BenchRun&);
 };
-std::string json_text(const BenchRun& run) {
-  return reports::to_json(run).dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-}
 constexpr std::array kOutputs = {
     Output{"--md", "a summary in Markdown", reports::to_markdown},
     Output{"--csv", "comma-separated values", reports::to_csv},
@@ -62,6 +58,7 @@ struct Options {
   PluginOptions plugin;
   double precision = 0.01, max_time = 10.0, floor = 0.02;
   bool no_check = false, no_probe = false;
+  StoreOptions store;
   std::uint64_t order_seed = 1;
   std::string resume, shard, against, against_json, json, trace;
   std::array<std::string, kOutputs.size()> files;
@@ -115,46 +112,6 @@ void check(const Options& options) {
 
 std::string now() { return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr))); }
 
-// Rows of an earlier run that need not be run again.
-class Resumed {
- public:
-  Resumed(const Options& options, const BenchRun& own) {
-    if (options.resume.empty()) return;
-    run_ = reports::read_bench_run(read_text_file(options.resume, kLargestRun), options.resume);
-    for (const auto& [what, before, after] :
-         {std::tuple("--precision", run_.precision, own.precision),
-          std::tuple("--max-time", run_.max_time, own.max_time),
-          std::tuple("--no-check", run_.checked ? 0.0 : 1.0, own.checked ? 0.0 : 1.0)}) {
-      if (before != after) throw differs(options, what);
-    }
-    for (const char* fact : {"cpu", "mlbench commit", "backend"}) {
-      if (run_.environment.fact(fact) != own.environment.fact(fact)) throw differs(options, fact);
-    }
-    for (const BenchRow& row : run_.rows) {
-      if (!row.samples.empty() && row.stop != BenchStop::interrupted && row.error.empty())
-        whole_.emplace(key(row.point, row.method), &row);
-    }
-  }
-
-  [[nodiscard]] const BenchRow* find(const PlannedRow& row) const {
-    const auto at = whole_.find(key(row.point, backends::name(row.method)));
-    return at == whole_.end() ? nullptr : at->second;
-  }
-
- private:
-  static Error differs(const Options& options, const char* what) {
-    return request_error("bench.resume", fmt::format("{}: was measured with another {}", options.resume, what));
-  }
-  // All of a point, on the device and of the model that it names.
-  static std::string key(const BenchPoint& p, std::string_view method) {
-    return fmt::format("{} {} {} {} {} {} {} {} {}", describe(p, method), p.architecture, p.device, p.page_size,
-                       p.depth, p.tensor_parallel, p.pipeline_parallel, p.disaggregated, p.replicas);
-  }
-
-  BenchRun run_;
-  std::map<std::string, const BenchRow*> whole_;
-};
-
 // "libx.so", "x.so.3"; every other path is a program's.
 bool is_library(const std::string& path) {
   const std::string name = path.substr(path.rfind('/') + 1);
@@ -175,9 +132,9 @@ class Bench {
   // The run of this program, and with --against that of the other.
   std::vector<BenchRun> run() {
     BenchRun own = heading();
-    const Resumed resumed(options_, own);
+    const Resumed resumed(options_.resume, own);
     std::vector<bool> done;
-    const std::set<std::size_t> whole = whole_points(resumed);
+    const std::set<std::size_t> whole = resumed.whole_points(sweep_);
     for (const PlannedRow& row : sweep_.rows) done.push_back(!ours(row) || whole.contains(row.number));
     const RunnablePoints points = runnable(sweep_, done);
     const auto groups = groups_of(sweep_, points, backend_);
@@ -208,17 +165,6 @@ class Bench {
   [[nodiscard]] bool ours(const PlannedRow& row) const {
     return row.number % static_cast<std::size_t>(shard_.count) == static_cast<std::size_t>(shard_.index - 1);
   }
-  // Points of which the earlier run has every row: methods of one point are timed together.
-  [[nodiscard]] std::set<std::size_t> whole_points(const Resumed& resumed) const {
-    std::set<std::size_t> whole, missing;
-    for (const PlannedRow& row : sweep_.rows) {
-      const bool there = !row.unsupported.empty() || resumed.find(row) != nullptr;
-      (there ? whole : missing).insert(row.number);
-    }
-    for (const std::size_t number : missing) whole.erase(number);
-    return whole;
-  }
-
   BenchRun heading() {
     BenchRun run;
     run.started = now();
@@ -390,13 +336,15 @@ int bench(const Options& options) {
                           "--against: compares models in one piece, without --tp, --pp, --disagg and --replicas");
     if (row.unsupported.empty()) split.require(asked);
   }
+  const OwnRun own_run(options.store);
   (void)std::signal(SIGINT, note_interruption);
   (void)std::signal(SIGTERM, note_interruption);
   std::vector<BenchRun> runs = bench.run();
   describe_ranks(split, runs.front());
   const BenchRun& own = runs.front();
   write(options.trace, options.trace.empty() ? "" : reports::to_chrome_trace(own));
-  write(options.json, json_text(own));
+  const std::string json = json_text(reports::to_json(own));
+  write(options.json, json);
   for (std::size_t i = 0; i < kOutputs.size(); ++i) {
     if (!options.files[i].empty()) write_file_whole(options.files[i], kOutputs[i].render(own));
   }
@@ -404,7 +352,7 @@ int bench(const Options& options) {
   if (options.json != "-") print(reports::to_text(own, color));
   int code = exit_code_of(own);
   if (runs.size() > 1) {
-    write(options.against_json, json_text(runs[1]));
+    write(options.against_json, json_text(reports::to_json(runs[1])));
     measure::CompareOptions how;
     how.floor = options.floor;
     how.paired = true;
@@ -419,7 +367,7 @@ int bench(const Options& options) {
   if (own.interrupted)
     fmt::print(stderr, "mlbench: interrupted; {} rows are kept{}\n", own.rows.size(),
                options.json.empty() ? "; with --json FILE a later run can go on with --resume FILE" : "");
-  return code;
+  return own_run.store(json, code, own.started);
 }
 
 void add_output(CLI::App& command, Options& options) {
@@ -482,6 +430,7 @@ void add_bench_command(CLI::App& app, Action& action) {
       ->check(CLI::Range(0.0, 0.5))
       ->capture_default_str();
   add_output(*command, *options);
+  options->store.add_to(*command);
   options->predict.add_to(*command);
   command->footer(
       "Exit codes: 0 measured and right, 1 a wrong or impossible result, a regression, or interrupted, 2 the request "

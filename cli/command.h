@@ -20,6 +20,7 @@ void add_bench_command(CLI::App& app, Action& action);
 void add_bench_worker_command(CLI::App& app, Action& action);
 void add_compare_command(CLI::App& app, Action& action);
 void add_golden_command(CLI::App& app, Action& action);
+void add_history_command(CLI::App& app, Action& action);
 void add_list_command(CLI::App& app, Action& action);
 void add_plugin_host_command(CLI::App& app, Action& action);
 void add_probe_command(CLI::App& app, Action& action);
@@ -63,6 +64,9 @@ class ModelOptions {
 
 // Writes to standard output; throws an internal error when that fails (a full disk, a closed pipe is none).
 void print(const std::string& text);
+
+// As it is printed and written. Text in it may be none (folders' names).
+[[nodiscard]] std::string json_text(const nlohmann::ordered_json& json);
 
 // Whether a stream is a terminal; whether to colour what is written to standard output (--color auto|always|never).
 [[nodiscard]] bool stderr_is_terminal();

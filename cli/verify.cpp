@@ -12,6 +12,7 @@
 #include "cli/plan_options.h"
 #include "cli/progress.h"
 #include "cli/split_backend.h"
+#include "cli/store_options.h"
 #include "core/error.h"
 #include "core/file_map.h"
 #include "harness/memory.h"
@@ -51,6 +52,7 @@ struct Options {
   int threads = Workers::hardware(), threads_of_rank = 1;
   bool strict = false;
   bool trust = false;
+  StoreOptions store;
 };
 
 // ---- what was asked for ----
@@ -97,9 +99,7 @@ void check(const Options& options) {
 
 // ---- results ----
 
-void write_json(const std::string& where, const nlohmann::ordered_json& json) {
-  constexpr auto replace = nlohmann::json::error_handler_t::replace;  // folders' names may be no text
-  const std::string text = json.dump(1, ' ', false, replace) + "\n";
+void write_json(const std::string& where, const std::string& text) {
   if (where == "-") print(text);
   if (!where.empty() && where != "-") write_file_whole(where, text);
 }
@@ -147,11 +147,12 @@ GoldenVerification verify_reference(const Options& options, Workers& workers, Op
   return harness::verify_golden(model, golden.file, workers, run);
 }
 
-int report(const Options& options, const GoldenVerification& result) {
-  write_json(options.json, reports::to_json(result));
+int report(const Options& options, const GoldenVerification& result, const OwnRun& own_run) {
+  const std::string json = json_text(reports::to_json(result));
+  write_json(options.json, json);
   write_reports(options, std::array{reports::as_run(result)});
   if (options.json != "-") print(reports::to_text(result, use_color(options.color)));
-  return result.passed() ? 0 : 1;
+  return own_run.store(json, result.passed() ? 0 : 1);
 }
 
 // ---- a backend against the live reference ----
@@ -315,11 +316,12 @@ int verify(Options options) {
   }
   std::optional<OpenGolden> golden;
   if (!options.golden.empty()) golden.emplace(options.golden);  // its reader process starts before our threads do
+  const OwnRun own_run(options.store);
   Workers workers(options.threads);
   if (golden && options.trust) (void)trusted(*golden);
   if (golden && !options.trust) {
     const GoldenVerification reference = verify_reference(options, workers, *golden);
-    if (options.backend == "reference" || !reference.passed()) return report(options, reference);
+    if (options.backend == "reference" || !reference.passed()) return report(options, reference, own_run);
   }
   std::vector<BackendVerification> results;
   const bool color = use_color(options.color);
@@ -330,10 +332,11 @@ int verify(Options options) {
     if (options.json != "-") print(reports::to_text(results.back(), color) + "\n");
     if (on_ranks && !results.back().error.empty()) break;  // they are gone
   }
-  write_json(options.json, reports::to_json(results));
+  const std::string json = json_text(reports::to_json(results));
+  write_json(options.json, json);
   write_reports(options, results);
   if (options.json != "-" && results.size() > 1) print(reports::summary_text(results, color));
-  return exit_code_of(results, on_ranks);
+  return own_run.store(json, exit_code_of(results, on_ranks));
 }
 
 void add_what(CLI::App& command, Options& options) {
@@ -409,6 +412,7 @@ void add_verify_command(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("verify", "Check a backend against a golden or against the float64 reference");
   add_what(*command, *options);
   add_output(*command, *options);
+  options->store.add_to(*command);
   command->footer(
       "Exit codes: 0 passed, 1 failed, 2 the request or a file is wrong, 3 the backend is not there or supports "
       "nothing\n"

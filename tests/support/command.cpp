@@ -4,13 +4,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <stdexcept>
 
 #include "tests/support/temp_dir.h"
 
 namespace mlbench::test {
 
-Outcome run_program(const std::vector<std::string>& args) {
+Outcome run_program(const std::vector<std::string>& args, const Variables& variables) {
   const TempDir dir;
   const std::string out = dir / "out";
   const std::string err = dir / "err";
@@ -30,6 +31,8 @@ Outcome run_program(const std::vector<std::string>& args) {
     redirect("/dev/null", O_RDONLY, STDIN_FILENO);
     redirect(out.c_str(), O_WRONLY | O_CREAT, STDOUT_FILENO);
     redirect(err.c_str(), O_WRONLY | O_CREAT, STDERR_FILENO);
+    ::setenv("MLBENCH_STORE", "none", 1);
+    for (const auto& [name, value] : variables) ::setenv(name.c_str(), value.c_str(), 1);
     ::execv(argv[0], argv.data());
     ::_exit(126);
   }

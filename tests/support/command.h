@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace mlbench::test {
@@ -12,7 +13,10 @@ struct Outcome {
   std::string err;     // standard error
 };
 
-// The program with these arguments; standard input is empty. A shell sees none of them.
-[[nodiscard]] Outcome run_program(const std::vector<std::string>& args);
+using Variables = std::vector<std::pair<std::string, std::string>>;
+
+// The program with these arguments; standard input is empty. A shell sees none of them. Runs are not stored unless
+// `variables`, which are set beside the test's own, say where.
+[[nodiscard]] Outcome run_program(const std::vector<std::string>& args, const Variables& variables = {});
 
 }  // namespace mlbench::test
