@@ -76,7 +76,7 @@ OwnRun::OwnRun(const StoreOptions& options) {
     (void)Store(file, Store::Access::write);
   } catch (const Error& error) {
     if (named_) throw;
-    fmt::print(stderr, "mlbench: warning: {}; this run is not stored\n", one_line(error.what()));
+    fmt::print(stderr, "warning: {}; this run is not stored\n", one_line(error.what()));
     return;
   }
   file_ = file.string();
@@ -103,7 +103,7 @@ int OwnRun::store(const std::string& document, int verdict, const std::string& s
     fmt::print(stderr, "mlbench: stored as run {} in {}\n", added.id, one_line(file_));
     return verdict;
   } catch (const std::exception& error) {
-    fmt::print(stderr, "mlbench: {}{}; this run is not stored\n", named_ ? "" : "warning: ", one_line(error.what()));
+    fmt::print(stderr, "{}: {}; this run is not stored\n", named_ ? "mlbench" : "warning", one_line(error.what()));
   }
   return named_ && verdict != 1 ? exit_code(ErrorKind::internal) : verdict;
 }
