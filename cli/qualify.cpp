@@ -246,7 +246,7 @@ class Run {
     steps.minutes = options_.minutes > 0.0 ? options_.minutes : options_.quick ? kQuickMinutes : kMinutes;
     steps.soak_preset = options_.preset;
     steps.folder = folder_;
-    steps.sweep = in_folder("sweep.json");
+    steps.sweep = in_folder("points.json");
     steps.kinds = options_.steps;
     steps.plugin = options_.plugin.words();
     find_kernel_tests(steps);

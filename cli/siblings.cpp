@@ -110,7 +110,8 @@ class Siblings {
     if (said.stopped) return;
     try {
       if (said.exit_code != 0) throw std::runtime_error(said.out.substr(0, said.out.find('\n')));
-      for (const auto& probe : parse_json(said.out, "the measurement", "qualify.document", "qualify.document").at("probes")) {
+      const nlohmann::json result = parse_json(said.out, "the measurement", "qualify.document", "qualify.document");
+      for (const nlohmann::json& probe : result.at("probes")) {
         const auto dtype = probe.at("dtype").get<std::string>();
         take(index, dtype + " reads", "B/s", probe.at("read_bytes_per_second"));
         take(index, dtype + " products", "FLOP/s", probe.at("flops_per_second"));

@@ -51,6 +51,7 @@ int run(Options options) {
   run.run.device = options.device;
   run.run.threads = options.threads;
   run.seconds = options.minutes * kSecondsPerMinute;
+  run.seed = options.model.seed();
   const ModelConfig config = options.model.config();
   if (const backends::Support support = backend->supports(config, run.run); !support)
     throw Error(ErrorKind::unavailable, "backend.unavailable",
@@ -103,7 +104,6 @@ void add_soak_command(CLI::App& app, Action& action) {
       ->check(CLI::Range(0, 1000000))
       ->capture_default_str();
   command->add_flag("--stop-at-first", soak.stop_at_first, "End after the first iteration with a wrong value");
-  command->add_option("--seed", soak.seed, "Of the workloads")->capture_default_str();
   command->add_option("--threads", options->threads, "Threads of the reference and of a backend on the processor")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();

@@ -109,11 +109,10 @@ class Planner {
     Words words = command("bench");
     words.insert(words.end(), {"--sweep", o_.sweep});
     if (o_.quick) words.insert(words.end(), {"--dtype", "bf16", "--prompt", "128", "--gen", "16", "--max-time", "0.5"});
-    write(words, "--md", "bench.md");
-    write(words, "--csv", "bench.csv");
-    write(words, "--junit", "bench.xml");
-    write(words, "--json", "bench.json");
-    add("bench", "bench", words, {"bench.md", "bench.json", "bench.csv", "bench.xml"});
+    const std::string name = "bench";
+    for (const char* form : {"md", "json", "csv"}) write(words, std::string("--") + form, name + "." + form);
+    write(words, "--junit", name + ".xml");
+    add(name, name, words, {name + ".md", name + ".json", name + ".csv", name + ".xml"});
     steps_.back().resumes = true;
   }
 

@@ -1,8 +1,9 @@
 // Outliers among siblings, the steps of a qualification and how they are run, the inventory.
 #include "harness/qualify/siblings.h"
 
-#include <cmath>
-#include <limits>
+#include <algorithm>
+#include <filesystem>
+#include <utility>
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -73,7 +74,7 @@ StepOptions options_for(const std::string& backend, const std::string& device) {
   out.archs = {"llama", "phi"};
   out.minutes = 2.0;
   out.folder = "/r";
-  out.sweep = "/r/sweep.json";
+  out.sweep = "/r/points.json";
   out.why_no_kernels = "no tests";
   out.why_no_sanitizer = "no sanitizer";
   return out;
@@ -108,7 +109,8 @@ TEST(Steps, OfADeviceWithTheVendorsToolsUseThem) {
   for (const char* name : {"kernels", "verify-phi-f16", "memcheck-llama", "racecheck-phi", "initcheck-phi"})
     EXPECT_THAT(names, Contains(name));
   for (const Step& step : plan_steps(options)) {
-    if (step.kind == "verify" || step.kind == "soak") EXPECT_THAT(step.command, Contains("cuda:1")) << step.name;
+    const bool computes = step.kind == "verify" || step.kind == "soak";
+    EXPECT_TRUE(!computes || std::ranges::find(step.command, "cuda:1") != step.command.end()) << step.name;
   }
 }
 
