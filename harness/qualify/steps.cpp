@@ -108,7 +108,9 @@ class Planner {
   void bench() {
     Words words = command("bench");
     words.insert(words.end(), {"--sweep", o_.sweep});
-    if (o_.quick) words.insert(words.end(), {"--dtype", "bf16", "--prompt", "128", "--gen", "16", "--max-time", "0.5"});
+    if (o_.quick)
+      words.insert(words.end(),
+                   {"--dtype", "bf16", "--prompt", "128", "--gen", "16", "--batch", "1", "--max-time", "0.5"});
     const std::string name = "bench";
     for (const char* form : {"md", "json", "csv"}) write(words, std::string("--") + form, name + "." + form);
     write(words, "--junit", name + ".xml");
