@@ -65,8 +65,15 @@ std::string address(const std::string& name) {
   return out;
 }
 
-std::string link(const std::string& name) {
-  return fmt::format("<a href=\"{}\">{}</a>", address(name), html_text(name));
+std::string link(const std::string& name, const std::string& text) {
+  return fmt::format("<a href=\"{}\">{}</a>", address(name), html_text(text));
+}
+std::string link(const std::string& name) { return link(name, name); }
+
+// What a file of a step is called beside it: by its form.
+std::string form_of(const std::string& file, const std::string& step) {
+  if (file == "logs/" + step + ".log") return "log";
+  return file.starts_with(step + ".") ? file.substr(step.size() + 1) : file;
 }
 
 std::string ratio_or_dash(const std::optional<double>& value) { return value ? number(*value) : "-"; }
@@ -107,7 +114,8 @@ std::string steps(const Qualification& q) {
   std::string findings;
   for (const QualificationStep& step : q.steps) {
     std::string files;
-    for (const std::string& file : step.files) files += (files.empty() ? "" : ", ") + link(file);
+    for (const std::string& file : step.files)
+      files += (files.empty() ? "" : ", ") + link(file, form_of(file, step.name));
     const bool ran = step.verdict != StepVerdict::skipped && step.verdict != StepVerdict::not_run;
     rows.add({html_text(step.name), badge_of(name(step.verdict)), ran ? fmt::format("{:.1f}", step.seconds) : "", files,
               html_text(step.note)});
