@@ -56,7 +56,7 @@ constexpr Code kRequests[] = {
      "There is no such folder, no qualification came to its end in it, its manifest is damaged or names files outside, or "
      "the folder holds links or files whose names have no place in a manifest.",
      "Name the folder that mlbench qualify wrote, as a whole and without links; the message says what is in the way."},
-    {"qualify.document", "2", "The result of a qualification's step cannot be read.",
+    {"qualify.document", "1", "The result of a qualification's step cannot be read.",
      "The step ended well, and its JSON is damaged or is not there.",
      "Give the same command again after removing the file that the message names."},
     {"sign.key", "2", "A key cannot sign, or check, the results of a qualification.",
