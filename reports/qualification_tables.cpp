@@ -67,12 +67,12 @@ std::vector<VerifiedRow> verified_rows(const Qualification& q) {
 
 std::vector<ProbeResult> probe_rows(const Qualification& q) {
   const ordered_json* document = document_of(q, "probe");
-  return document == nullptr ? std::vector<ProbeResult>{} : read_probes(document->dump(), "probe.json");
+  return document == nullptr ? std::vector<ProbeResult>{} : read_probes(document->dump(), "the probe");
 }
 
 std::vector<BenchRow> bench_rows(const Qualification& q) {
   const ordered_json* document = document_of(q, "bench");
-  return document == nullptr ? std::vector<BenchRow>{} : read_bench_run(document->dump(), "bench.json").rows;
+  return document == nullptr ? std::vector<BenchRow>{} : read_bench_run(document->dump(), "the benchmark").rows;
 }
 
 }  // namespace mlbench::reports
