@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cmath>
-#include <csignal>
 #include <ctime>
 #include <memory>
 #include <set>
@@ -16,6 +14,7 @@
 #include "cli/bench_predict.h"
 #include "cli/bench_resume.h"
 #include "cli/bench_worker.h"
+#include "cli/interruption.h"
 #include "cli/progress.h"
 #include "cli/split_backend.h"
 #include "cli/store_options.h"
@@ -64,16 +63,6 @@ struct Options {
   std::array<std::string, kOutputs.size()> files;
   std::string color = "auto";
 };
-
-// ---- interruption ----
-
-volatile std::sig_atomic_t interruptions = 0;  // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
-
-// The first one ends the run after its repetition; the next one the program.
-void note_interruption(int signal) {
-  interruptions = 1;
-  (void)std::signal(signal, SIG_DFL);
-}
 
 // ---- what was asked for ----
 
@@ -150,7 +139,7 @@ class Bench {
     progress_.clear();
     const auto changes = measure::warnings_between(before_, measure::capture_environment());
     own.environment.warnings.insert(own.environment.warnings.end(), changes.begin(), changes.end());
-    own.interrupted = interruptions != 0;
+    own.interrupted = interrupted();
     std::vector<BenchRun> out;
     for (std::vector<BenchRow>& of_contender : rows) {
       BenchRun run = own;
@@ -247,7 +236,7 @@ class Bench {
     out.max_time = options_.max_time;
     out.check = !options_.no_check;
     out.seed = options_.order_seed;
-    out.interrupted = [] { return interruptions != 0; };
+    out.interrupted = interrupted;
     out.progress = [this](const std::string& doing, double done) { progress_.show(doing, done); };
     return out;
   }
@@ -337,8 +326,7 @@ int bench(const Options& options) {
     if (row.unsupported.empty()) split.require(asked);
   }
   const OwnRun own_run(options.store);
-  (void)std::signal(SIGINT, note_interruption);
-  (void)std::signal(SIGTERM, note_interruption);
+  note_interruptions();
   std::vector<BenchRun> runs = bench.run();
   describe_ranks(split, runs.front());
   const BenchRun& own = runs.front();

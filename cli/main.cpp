@@ -9,6 +9,7 @@
 
 #include "cli/command.h"
 #include "cli/explain.h"
+#include "cli/qualify.h"
 #include "cli/version.h"
 #include "core/error.h"
 #include "core/near_names.h"
@@ -49,6 +50,9 @@ int run(int argc, char** argv) {
   mlbench::cli::add_compare_command(app, action);
   mlbench::cli::add_history_command(app, action);
   mlbench::cli::add_probe_command(app, action);
+  mlbench::cli::add_soak_command(app, action);
+  mlbench::cli::add_siblings_command(app, action);
+  mlbench::cli::add_qualify_command(app, action);
   mlbench::cli::add_plugin_host_command(app, action);
   mlbench::cli::add_bench_worker_command(app, action);
   try {

@@ -1,3 +1,5 @@
+#include <csignal>
+
 #include "backends/plugin/host.h"
 #include "cli/command.h"
 
@@ -13,8 +15,12 @@ void add_plugin_host_command(CLI::App& app, Action& action) {
   command->group("");  // in no listing
   command->add_option("library", options->library)->required();
   command->add_option("parent", options->parent)->required();
-  command->callback(
-      [options, &action] { action = [options]() -> int { plugin::host_plugin(options->library, options->parent); }; });
+  command->callback([options, &action] {
+    action = [options]() -> int {
+      (void)std::signal(SIGINT, SIG_IGN);  // of the terminal; the program that asks decides
+      plugin::host_plugin(options->library, options->parent);
+    };
+  });
 }
 
 }  // namespace mlbench::cli

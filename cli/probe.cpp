@@ -1,3 +1,5 @@
+#include <sched.h>
+
 #include <algorithm>
 #include <memory>
 
@@ -19,10 +21,21 @@ struct Options {
   std::vector<std::string> dtypes = {"f32", "bf16", "f16"};
   std::vector<int> threads;
   double seconds = 1.0;
+  int processor = -1;
 };
+
+// This process, and what it starts, run on that processor alone.
+void stay_on(int processor) {
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(static_cast<std::size_t>(processor), &one);
+  if (::sched_setaffinity(0, sizeof one, &one) != 0)
+    throw request_error("usage", fmt::format("--on-processor {}: this process may not run there", processor));
+}
 
 int probe(const Options& options) {
   if (!options.json.empty() && options.json != "-") require_writable(options.json);
+  if (options.processor >= 0) stay_on(options.processor);
   const auto backend = make_backend(options.backend, options.device, options.plugin);
   std::vector<ProbeResult> results;
   for (const std::string& dtype : options.dtypes) {
@@ -65,6 +78,11 @@ void add_probe_command(CLI::App& app, Action& action) {
   command->add_option("--threads", options->threads, "Threads of a backend on the processor; default all")
       ->delimiter(',')
       ->check(CLI::Range(1, 1024))
+      ->type_name("N");
+  command
+      ->add_option("--on-processor", options->processor,
+                   "Run on this thread of the processor alone, counted as Linux does")
+      ->check(CLI::Range(0, CPU_SETSIZE - 1))
       ->type_name("N");
   command->add_option("--seconds", options->seconds, "For each of the measurements")
       ->check(CLI::Range(0.01, 600.0))

@@ -35,7 +35,6 @@ add_dependencies(bundle_parts mlbench_cuda mlbench_rocm)
 # Beside the program, so that its own $ORIGIN/lib is the bundle's, too.
 install(TARGETS mlbench_cuda mlbench_rocm LIBRARY DESTINATION . COMPONENT bundle EXCLUDE_FROM_ALL)
 install(DIRECTORY bench/sweeps DESTINATION . COMPONENT bundle EXCLUDE_FROM_ALL)
-install(PROGRAMS scripts/qualify-gpu.sh DESTINATION . COMPONENT bundle EXCLUDE_FROM_ALL)
 install(DIRECTORY docs DESTINATION . COMPONENT bundle EXCLUDE_FROM_ALL)
 
 set(pack ${PROJECT_SOURCE_DIR}/scripts/bundle --build ${PROJECT_BINARY_DIR})

@@ -8,5 +8,6 @@ namespace mlbench::reports::assets {
 [[nodiscard]] std::string_view chart_js();  // Chart.js, whole, with its licence at the top
 [[nodiscard]] std::string_view page_css();
 [[nodiscard]] std::string_view page_js();
+[[nodiscard]] std::string_view standard_sweep();  // bench/sweeps/standard.json
 
 }  // namespace mlbench::reports::assets

@@ -4,10 +4,10 @@
 
 #include <fmt/format.h>
 
-#include "reports/assets.h"
 #include "reports/backend_report.h"
 #include "reports/figures.h"
 #include "reports/heat_map.h"
+#include "reports/html_page.h"
 #include "reports/html_run.h"
 #include "reports/tap_summary.h"
 
@@ -15,9 +15,6 @@ namespace mlbench::reports {
 namespace {
 
 using nlohmann::ordered_json;
-
-// Nothing may be fetched, whatever a name on the page says.
-constexpr const char* kPolicy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
 
 std::string table_of_runs(std::span<const BackendVerification> results) {
   std::string out =
@@ -53,20 +50,11 @@ std::string to_html(std::span<const BackendVerification> results) {
   std::string runs;
   for (std::size_t i = 0; i < results.size(); ++i) runs += html_of_run(results[i], i, charts);
   const auto verdict = verdict_of(results);
-  std::string out = fmt::format(
-      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-      "<meta http-equiv=\"Content-Security-Policy\" content=\"{}\">\n"
-      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>mlbench verify: {}</title>\n"
-      "<style>\n{}{}</style>\n</head>\n<body>\n",
-      kPolicy, name(verdict), assets::page_css(), HeatMap::colours());
-  out += fmt::format("<div class=\"head\"><h1>mlbench verify</h1>{}</div>\n<div class=\"card\">\n{}</div>\n{}",
-                     badge(verdict), table_of_runs(results), runs);
-  const ordered_json data = {{"bands", bands()}, {"charts", charts}};
-  out += fmt::format(
-      "<script type=\"application/json\" id=\"data\">{}</script>\n<script>\n{}</script>\n<script>\n{}</script>\n"
-      "</body>\n</html>\n",
-      script_json(data), assets::chart_js(), assets::page_js());
-  return out;
+  const std::string body =
+      fmt::format("<div class=\"head\"><h1>mlbench verify</h1>{}</div>\n<div class=\"card\">\n{}</div>\n{}",
+                  badge(verdict), table_of_runs(results), runs);
+  return html_page(fmt::format("mlbench verify: {}", name(verdict)), body, HeatMap::colours(),
+                   {{"bands", bands()}, {"charts", charts}});
 }
 
 }  // namespace mlbench::reports

@@ -100,8 +100,36 @@ function drawLayers(canvas, layers) {
   });
 }
 
+// Figures over time; what was not told leaves a gap.
+function drawSeries(canvas, series) {
+  const colours = ["#2f69ab", "#c2571a", "#1b8a6b", "#8a4fae", "#7a6a00"];
+  const lines = series.lines.map((l, i) => ({
+    label: l.name,
+    data: series.seconds.map((x, at) => ({ x, y: l.values[at] })),
+    borderColor: colours[i % colours.length],
+    backgroundColor: colours[i % colours.length],
+    borderWidth: 1.5,
+    pointRadius: series.seconds.length > 60 ? 0 : 2,
+    tension: 0,
+  }));
+  const times = { label: "wrong value", data: series.faults.map((x) => ({ x, y: series.top })), showLine: false,
+    pointStyle: "triangle", pointRadius: 6, borderColor: "#d8301f", backgroundColor: "#d8301f" };
+  new Chart(canvas, {
+    type: "line",
+    data: { datasets: series.faults.length > 0 ? [...lines, times] : lines },
+    options: {
+      scales: {
+        x: { type: "linear", title: { display: true, text: "seconds" }, grid: { color: line } },
+        y: { title: { display: true, text: series.unit }, grid: { color: line }, suggestedMin: series.low },
+      },
+      plugins: { legend: { position: "bottom", labels: { boxWidth: 18, boxHeight: 2 } } },
+    },
+  });
+}
+
 for (const chart of data.charts) {
   const canvas = document.getElementById(chart.id);
   if (chart.spread) drawSpread(canvas, chart.spread);
   if (chart.layers) drawLayers(canvas, chart.layers);
+  if (chart.series) drawSeries(canvas, chart.series);
 }
