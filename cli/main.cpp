@@ -49,6 +49,7 @@ int run(int argc, char** argv) {
   mlbench::cli::add_compare_command(app, action);
   mlbench::cli::add_history_command(app, action);
   mlbench::cli::add_probe_command(app, action);
+  mlbench::cli::add_report_command(app, action);
   mlbench::cli::add_plugin_host_command(app, action);
   mlbench::cli::add_bench_worker_command(app, action);
   try {
