@@ -24,6 +24,7 @@ void add_history_command(CLI::App& app, Action& action);
 void add_list_command(CLI::App& app, Action& action);
 void add_plugin_host_command(CLI::App& app, Action& action);
 void add_probe_command(CLI::App& app, Action& action);
+void add_report_command(CLI::App& app, Action& action);
 void add_selftest_command(CLI::App& app, Action& action);
 void add_verify_command(CLI::App& app, Action& action);
 

@@ -50,6 +50,7 @@ int run(int argc, char** argv) {
   mlbench::cli::add_compare_command(app, action);
   mlbench::cli::add_history_command(app, action);
   mlbench::cli::add_probe_command(app, action);
+  mlbench::cli::add_report_command(app, action);
   mlbench::cli::add_soak_command(app, action);
   mlbench::cli::add_siblings_command(app, action);
   mlbench::cli::add_qualify_command(app, action);

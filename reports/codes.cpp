@@ -267,6 +267,10 @@ constexpr Code kStore[] = {
      "Look for a program that holds the file open in a transaction, end it, and try again."},
     {"store.missing", "2", "The history has no such run.", "The number was never given, or the run was removed.",
      "mlbench history list shows the runs that there are."},
+    {"report.foreign", "2", "The folder holds a page that mlbench report did not make.",
+     "-o names a folder with another index.html, which would be lost.", "Name another folder, or move the page away."},
+    {"report.not_a_folder", "2", "What is to hold the dashboard is a file.", "-o names a file.",
+     "Name a folder; --single-file writes one file."},
 };
 
 constexpr Code kMachine[] = {

@@ -37,7 +37,7 @@ const std::vector<RatioBand>& ratio_bands() {
                                                {0.01, "\u2264 0.01", "#dde9f6", "#3b4a5c"},
                                                {0.1, "\u2264 0.1", "#b9d3ed", "#2b3a4c"},
                                                {0.3, "\u2264 0.3", "#8db7de", "#16222f"},
-                                               {0.6, "\u2264 0.6", "#5c93ca", "#ffffff"},
+                                               {0.6, "\u2264 0.6", "#5c93ca", "#0d1722"},
                                                {1.0, "\u2264 1", "#2f69ab", "#ffffff"},
                                                {10.0, "\u2264 10", "#f5a34a", "#3a2000"},
                                                {std::numeric_limits<double>::max(), "> 10", "#d8301f", "#ffffff"},

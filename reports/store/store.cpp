@@ -441,14 +441,23 @@ std::vector<StoredProbe> Store::probes(const RunFilter& filter) const {
   return database_->records(filter, "probe", "probes", "place", read_probe);
 }
 
-std::vector<std::pair<std::string, std::string>> Store::environment(RunId run) const {
+std::vector<StoredFact> Store::facts(const RunFilter& filter) const {
   const auto read = [](Statement& s, Places& places) {
-    places.check(s, s.integer());
-    std::string name = s.text(), value = s.text();
+    StoredFact out;
+    out.run = s.integer();
+    places.check(s, out.run);
+    out.name = s.text();
+    out.value = s.text();
     s.check_seal();
-    return std::pair(std::move(name), std::move(value));
+    return out;
   };
-  return database_->records({.ids = {run}}, "fact", "facts", "place", read);
+  return database_->records(filter, "fact", "facts", "place", read);
+}
+
+std::vector<std::pair<std::string, std::string>> Store::environment(RunId run) const {
+  std::vector<std::pair<std::string, std::string>> out;
+  for (StoredFact& fact : facts({.ids = {run}})) out.emplace_back(std::move(fact.name), std::move(fact.value));
+  return out;
 }
 
 std::string Store::document(RunId run) const {

@@ -83,6 +83,12 @@ struct StoredProbe {
   ProbeResult probe;
 };
 
+// A fact of a run's surroundings.
+struct StoredFact {
+  RunId run = 0;
+  std::string name, value;
+};
+
 // Which runs: all that meet every condition that is set. Text is compared whole, but for `revision`, a beginning.
 struct RunFilter {
   std::vector<RunId> ids;  // empty: any
@@ -128,6 +134,7 @@ class Store {
   [[nodiscard]] std::vector<StoredTap> taps(const RunFilter& filter) const;
   [[nodiscard]] std::vector<StoredRow> rows(const RunFilter& filter) const;
   [[nodiscard]] std::vector<StoredProbe> probes(const RunFilter& filter) const;
+  [[nodiscard]] std::vector<StoredFact> facts(const RunFilter& filter) const;
   [[nodiscard]] std::vector<std::pair<std::string, std::string>> environment(RunId run) const;
   [[nodiscard]] std::string document(RunId run) const;
 
