@@ -351,19 +351,22 @@ std::uint64_t memory_estimate(const ModelConfig& config, const backends::Backend
 SoakResults soak(const Model& model, backends::Backend& backend, const SoakOptions& options, Workers& workers) {
   SoakResults out = heading(model, backend, options);
   out.environment = measure::capture_environment({.threads = options.run.threads});
-  TelemetryLog log(options.telemetry);
+  std::optional<TelemetryLog> log;  // of the iterations: its seconds are those of faults
   try {
     const Model rounded = rounded_to(model, options.run.dtype, workers);
     const auto session = backend.load(rounded, options.run);
     Soak run(rounded, *session, options, workers, out);
-    if (run.prepare()) run.run();
+    if (run.prepare()) {
+      log.emplace(options.telemetry);
+      run.run();
+    }
   } catch (const Error& error) {
     const std::string when = out.iterations > 0 ? fmt::format(" (in iteration {})", out.iterations) : "";
     out.error = fmt::format("{}: {}{}", error.code(), error.message(), when);
   } catch (const std::exception& error) {
     out.error = error.what();
   }
-  out.telemetry = log.finish();
+  if (log) out.telemetry = log->finish();
   const auto changes = measure::warnings_between(out.environment, measure::capture_environment());
   out.telemetry.warnings.insert(out.telemetry.warnings.end(), changes.begin(), changes.end());
   return out;

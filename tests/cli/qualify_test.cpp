@@ -81,7 +81,7 @@ TEST(Qualify, SaysWhatIsWrongBeforeAnyStep) {
   const std::string folder = dir / "q";
   const std::pair<Words, const char*> wrong[] = {
       {{}, "usage"},
-      {{"--backend", "cpu", "--arch", "lama"}, "did you mean"},
+      {{"--backend", "cpu", "--arch", "lama"}, "near: llama"},
       {{"--backend", "cpu", "--steps", "soaks"}, "soak"},
       {{"--backend", "cpu", "--key", dir / "no.pem"}, "--sign"},
       {{"--backend", "cpu", "--sign", dir / "no.pem", "-o", folder}, "sign.key"},
