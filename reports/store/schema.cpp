@@ -90,7 +90,7 @@ constexpr const char* kDigests = "CREATE INDEX document_by_digest ON document (d
 constexpr std::array kSteps = {kTables, kDigests};
 
 void step_to_newest(const Connection& connection, std::int64_t version) {
-  for (std::size_t i = static_cast<std::size_t>(version); i < kSteps.size(); ++i) connection.run(kSteps.at(i));
+  for (auto i = static_cast<std::size_t>(version); i < kSteps.size(); ++i) connection.run(kSteps.at(i));
   connection.run(fmt::format("PRAGMA user_version = {}", kSteps.size()));
 }
 
