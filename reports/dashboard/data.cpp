@@ -100,7 +100,7 @@ void add_verifications(const History& history, const Places& places, Texts& text
     const auto drawn = taps.find({tap.run, tap.part});
     if (drawn != taps.end()) drawn->second.push_back(&tap);
   }
-  Columns models({"model", "architecture", "backend", "device", "dtype", "tp", "pp", "apart"});
+  Columns models({"model", "architecture", "backend", "device", "dtype", "tp", "pp", "apart", "replicas"});
   Columns parts({"run", "model", "version", "verdict", "checks", "failed", "isolated", "chained", "exact", "heat"});
   ordered_json heat = ordered_json::array();
   std::map<std::string, std::size_t> known;
@@ -109,7 +109,8 @@ void add_verifications(const History& history, const Places& places, Texts& text
     const auto [model, fresh] = known.try_emplace(series_of(*p), known.size());
     if (fresh) {
       models.add({texts.place(p->model), texts.place(p->architecture), texts.place(p->backend), texts.place(p->device),
-                  texts.place(p->dtype), p->tensor_parallel, p->pipeline_parallel, p->disaggregated ? 1 : 0});
+                  texts.place(p->dtype), p->tensor_parallel, p->pipeline_parallel, p->disaggregated ? 1 : 0,
+                  p->replicas});
     }
     std::int64_t map = -1;
     const auto drawn = taps.find({p->run, parts_so_far[p->run]++});
@@ -168,13 +169,13 @@ void add_series(const StoredRow& row, const std::string& processor, Texts& texts
   const BenchPoint& p = row.point;
   series.add({texts.place(p.model), texts.place(p.architecture), texts.place(p.backend), texts.place(p.device),
               texts.place(p.dtype), p.threads, p.batch, p.prompt, p.gen, p.depth, p.page_size, p.tensor_parallel,
-              p.pipeline_parallel, p.disaggregated ? 1 : 0, texts.place(row.method), row.decode ? 1 : 0,
+              p.pipeline_parallel, p.disaggregated ? 1 : 0, p.replicas, texts.place(row.method), row.decode ? 1 : 0,
               texts.place(processor)});
 }
 
 void add_rows(const History& history, const Places& places, Texts& texts, ordered_json& out) {
   Columns series({"model", "architecture", "backend", "device", "dtype", "threads", "batch", "prompt", "gen", "depth",
-                  "page", "tp", "pp", "apart", "method", "decode", "processor"});
+                  "page", "tp", "pp", "apart", "replicas", "method", "decode", "processor"});
   Columns rows({"run", "series", "rate", "low", "high", "samples", "check", "mfu", "mbu", "joules", "memory", "work"});
   std::map<std::string, std::size_t> known;
   std::map<std::pair<double, double>, std::size_t> known_works;

@@ -33,6 +33,7 @@ function splitText(table, line) {
   if (table.tp[line] > 1) parts.push(`tp ${table.tp[line]}`);
   if (table.pp[line] > 1) parts.push(`pp ${table.pp[line]}`);
   if (table.apart[line]) parts.push("prefill and decode apart");
+  if (table.replicas[line] > 1) parts.push(`${table.replicas[line]} replicas`);
   return parts.join(", ");
 }
 

@@ -12,8 +12,8 @@ namespace mlbench::reports::dashboard {
 using nlohmann::ordered_json;
 
 std::string series_of(const StoredVerification& p) {
-  return fmt::format("{}\n{}\n{}\n{}\n{}\n{} {} {}", p.model, p.architecture, p.backend, p.device, p.dtype,
-                     p.tensor_parallel, p.pipeline_parallel, p.disaggregated);
+  return fmt::format("{}\n{}\n{}\n{}\n{}\n{} {} {} {}", p.model, p.architecture, p.backend, p.device, p.dtype,
+                     p.tensor_parallel, p.pipeline_parallel, p.disaggregated, p.replicas);
 }
 
 std::vector<PartKey> newest_parts(const std::vector<RunHead>& runs,

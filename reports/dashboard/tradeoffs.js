@@ -4,7 +4,7 @@ const isDecode = (series) => data.series.decode[series] === 1;
 // The fastest point now of a verified model, with the same backend, device, type and split.
 function fastest(model, decode, passes) {
   const m = data.models, s = data.series;
-  const same = ["architecture", "backend", "device", "dtype", "tp", "pp", "apart"];
+  const same = ["architecture", "backend", "device", "dtype", "tp", "pp", "apart", "replicas"];
   let best = null;
   for (const series of seriesThatPass()) {
     if (isDecode(series) !== decode || modelName(s.model[series]) !== modelName(m.model[model]) ||
