@@ -30,15 +30,14 @@ std::string written(const std::string& file) {
   return ::stat(file.c_str(), &status) == 0 ? reports::utc_text(status.st_mtime) : "";
 }
 
-Store::Added add(Store& store, const Options& options, const std::string& file) {
+Store::Imported import_file(Store& store, const Options& options, const std::string& file) {
   const std::string document = read_text_file(file, kLargestFile);
   reports::RunHead head;
   head.revision = options.marks.revision;
   head.branch = options.marks.branch;
   head.label = options.marks.label;
   head.started = options.started;
-  if (const auto known = store.find(head, document)) return {*known, true};
-  return store.add(head, document, {}, file, written(file));
+  return store.import(head, document, file, written(file));
 }
 
 int import_files(Options options) {
@@ -47,8 +46,8 @@ int import_files(Options options) {
   int code = 0;
   for (const std::string& file : options.files) {
     try {
-      const Store::Added added = add(store, options, file);
-      print(fmt::format("{}: {} run {}\n", one_line(file), added.known ? "known already as" : "stored as", added.id));
+      const Store::Imported run = import_file(store, options, file);
+      print(fmt::format("{}: {} run {}\n", one_line(file), run.known ? "known already as" : "stored as", run.id));
     } catch (const Error& error) {
       if (error.code().starts_with("store.")) throw;
       fmt::print(stderr, "mlbench: {}\n", one_line(error.what()));

@@ -99,8 +99,8 @@ int OwnRun::store(const std::string& document, int verdict, const std::string& s
   try {
     reports::RunHead head = head_;
     if (!started.empty()) head.started = started;
-    const Store::Added added = Store(file_, Store::Access::write).add(head, document, environment_);
-    fmt::print(stderr, "mlbench: stored as run {} in {}\n", added.id, one_line(file_));
+    const reports::RunId id = Store(file_, Store::Access::write).add(head, document, environment_);
+    fmt::print(stderr, "mlbench: stored as run {} in {}\n", id, one_line(file_));
     return verdict;
   } catch (const std::exception& error) {
     fmt::print(stderr, "{}: {}; this run is not stored\n", named_ ? "mlbench" : "warning", one_line(error.what()));

@@ -304,6 +304,27 @@ void bind_values(Statement& statement, const Selection& selection) {
   for (const auto& value : selection.values) std::visit([&](const auto& v) { statement.bind(v); }, value);
 }
 
+RunContents storable_contents_of(const std::string& document, const std::string& where) {
+  if (document.size() > kLargestDocument)
+    throw request_error("file.too_large",
+                        fmt::format("{}: {} bytes, at most {} are kept", where, document.size(), kLargestDocument));
+  return contents_of(document, where);
+}
+
+// The whole run; gives `head` its id.
+void insert(const Connection& db, RunHead& head, const RunContents& contents, const std::string& digest,
+            const std::string& document) {
+  head.id = db.number("SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'run'");
+  insert_head(db, head, contents);
+  insert_document(db, head.id, digest, document);
+  insert_verifications(db, head.id, contents.verifications);
+  insert_taps(db, head.id, contents.taps);
+  insert_rows(db, head.id, contents.rows);
+  insert_probes(db, head.id, contents.probes);
+  insert_facts(db, head.id, contents.facts);
+  count_runs(db, 1);
+}
+
 constexpr std::chrono::seconds kLongestBusy{60};
 
 // One that may only be read, in a folder that may not be written: SQLite has no place for what readers and writers tell
@@ -383,34 +404,28 @@ fs::path Store::default_file() {
   return {};
 }
 
-Store::Added Store::add(const RunHead& given, const std::string& document, const Environment& environment,
-                        const std::string& where, const std::string& otherwise_started) {
-  if (document.size() > kLargestDocument)
-    throw request_error("file.too_large",
-                        fmt::format("{}: {} bytes, at most {} are kept", where, document.size(), kLargestDocument));
-  RunContents contents = contents_of(document, where);
+RunId Store::add(const RunHead& given, const std::string& document, const Environment& environment) {
+  RunContents contents = storable_contents_of(document, "document");
   if (contents.facts.empty()) contents.facts = environment.facts;
   RunHead head = complete(given, contents.head);
-  const std::string digest = digest_of(document);
-  const Connection& db = database_->connection;
-  Transaction transaction(db, Kind::write);
-  if (const auto known = find_known(db, head, digest)) return {*known, true};
-  if (head.started.empty()) head.started = otherwise_started.empty() ? utc_text(std::time(nullptr)) : otherwise_started;
-  head.id = db.number("SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'run'");
-  insert_head(db, head, contents);
-  insert_document(db, head.id, digest, document);
-  insert_verifications(db, head.id, contents.verifications);
-  insert_taps(db, head.id, contents.taps);
-  insert_rows(db, head.id, contents.rows);
-  insert_probes(db, head.id, contents.probes);
-  insert_facts(db, head.id, contents.facts);
-  count_runs(db, 1);
+  if (head.started.empty()) head.started = utc_text(std::time(nullptr));
+  Transaction transaction(database_->connection, Kind::write);
+  insert(database_->connection, head, contents, digest_of(document), document);
   transaction.commit();
-  return {head.id, false};
+  return head.id;
 }
 
-std::optional<RunId> Store::find(const RunHead& head, const std::string& document) const {
-  return find_known(database_->connection, head, digest_of(document));
+Store::Imported Store::import(const RunHead& given, const std::string& document, const std::string& where,
+                              const std::string& otherwise_started) {
+  const RunContents contents = storable_contents_of(document, where);
+  RunHead head = complete(given, contents.head);
+  const std::string digest = digest_of(document);
+  Transaction transaction(database_->connection, Kind::write);
+  if (const auto known = find_known(database_->connection, head, digest)) return {*known, true};
+  if (head.started.empty()) head.started = otherwise_started.empty() ? utc_text(std::time(nullptr)) : otherwise_started;
+  insert(database_->connection, head, contents, digest, document);
+  transaction.commit();
+  return {head.id, false};
 }
 
 std::vector<RunHead> Store::runs(const RunFilter& filter) const {

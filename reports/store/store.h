@@ -115,17 +115,17 @@ class Store {
   // The run, whole or not at all. Its figures are taken from the document: what mlbench verify or bench writes with
   // --json, or another format that read_bench_run knows. What the document says of itself stands where `head` says
   // nothing; kind and verdict are the document's, `environment` is what is known of the machine where the document does
-  // not say, `otherwise_started` the moment where neither does (empty: now). `where` names the document in messages. A
-  // document that is there already, with nothing new in `head`, is not stored again: its id is returned, and `known`
-  // says so. Throws verify.format and what read_bench_run throws, too.
-  struct Added {
+  // not say, and now the moment where neither does. Throws verify.format and what read_bench_run throws, too.
+  RunId add(const RunHead& head, const std::string& document, const Environment& environment = {});
+  // A document of an earlier run. One that is there already, with nothing new in `head`, is not stored again: its id is
+  // returned, and `known` says so. `where` names it in messages; `otherwise_started` is the moment where neither it nor
+  // `head` says one (empty: now).
+  struct Imported {
     RunId id = 0;
     bool known = false;
   };
-  Added add(const RunHead& head, const std::string& document, const Environment& environment = {},
-            const std::string& where = "document", const std::string& otherwise_started = "");
-  // The run that add() would find to be known.
-  [[nodiscard]] std::optional<RunId> find(const RunHead& head, const std::string& document) const;
+  Imported import(const RunHead& head, const std::string& document, const std::string& where,
+                  const std::string& otherwise_started);
 
   // By time, then by id. What belongs to a run is in the order of its document. Each call sees the store at one moment;
   // between two of them others may add runs.

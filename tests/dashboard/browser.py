@@ -147,6 +147,12 @@ class Page:
         self.until("document.documentElement?.dataset.ready === 'true'")
         return time.monotonic() - begin
 
+    def reload(self):
+        """Waits until the new page stands; the old one answers for a while."""
+        self.value("document.documentElement.dataset.ready = 'before'")
+        self.call("Page.reload")
+        self.until("document.documentElement?.dataset.ready === 'true'")
+
     def value(self, expression):
         """Of an expression of JavaScript; a promise's outcome."""
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
@@ -157,10 +163,18 @@ class Page:
 
     def until(self, expression):
         deadline = time.monotonic() + PATIENCE
-        while not self.value(expression):
+        while not self._comes_true(expression):
             if time.monotonic() > deadline:
                 raise BrowserError(f"never came true: {expression}")
             time.sleep(0.02)
+
+    def _comes_true(self, expression):
+        try:
+            return self.value(expression)
+        except BrowserError as error:
+            if "navigated" in str(error) or "context was destroyed" in str(error):
+                return False  # asked between two pages
+            raise
 
     def show(self, fragment):
         """The view behind #; waits until it is drawn."""

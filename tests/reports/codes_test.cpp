@@ -58,7 +58,9 @@ Names codes_in(const std::string& source) {
     if (const auto dot = code.code.find('.'); dot != std::string_view::npos) prefixes.emplace(code.code.substr(0, dot));
   for (const std::string& prefix : prefixes) families += (families.empty() ? "" : "|") + prefix;
   collect(text, std::regex("\"((?:" + families + ")\\.[a-z_0-9]+)(?:\"|: )"), found);
-  for (const char* other : {"config.json", "cache.k", "cache.v"}) found.erase(other);  // a file, and two taps
+  std::erase_if(found,
+                [](const std::string& name) { return name.ends_with(".json") || name.ends_with(".html"); });  // files
+  for (const char* tap : {"cache.k", "cache.v"}) found.erase(tap);
   return found;
 }
 
@@ -81,8 +83,9 @@ TEST(Codes, AreFoundInSources) {
   EXPECT_EQ(codes_in("throw request_error(\n    \"new_one\", text); // \"kv.never\""), Names{"new_one"});
   EXPECT_EQ(codes_in("Error(ErrorKind::internal, \"other.thing\", f); report({\"memory.canary\", where});"),
             (Names{"other.thing", "memory.canary"}));
-  EXPECT_EQ(codes_in("print(\"mlbench: internal: {}\"); \"weights.conflict: {}\" \"attn.q\" \"config.json\""),
-            (Names{"internal", "weights.conflict"}));
+  EXPECT_EQ(
+      codes_in("print(\"mlbench: internal: {}\"); \"weights.conflict: {}\" \"attn.q\" \"config.json\" \"report.html\""),
+      (Names{"internal", "weights.conflict"}));
 }
 
 TEST(Codes, OfTheSourcesAreAllExplained) { EXPECT_EQ(missing_from(codes_in_sources(), known()), Names{}); }

@@ -127,7 +127,7 @@ TEST(AStoreWithAnyName, IsAFile) {
   const fs::path before = fs::current_path();
   fs::current_path(dir.path());
   for (const std::string name : {":memory:", "file:x?mode=memory", "100% \n'q'.db", "-x"}) {
-    EXPECT_EQ(Store(name, Access::write).add({}, test::numbered_document(0)).id, 1) << name;
+    EXPECT_EQ(Store(name, Access::write).add({}, test::numbered_document(0)), 1) << name;
     EXPECT_THAT(Store(name, Access::read).runs({}), SizeIs(1)) << name;
     EXPECT_TRUE(fs::is_regular_file(dir.path() / name));
   }
@@ -166,8 +166,10 @@ TEST(Schema, OfTheFirstVersionBecomesThisOnesWithItsRuns) {
   EXPECT_TRUE(all_of(Store(dir / "read.db", Access::read)) == expected);
   Store store(old, Access::write);
   EXPECT_TRUE(all_of(store) == expected);
-  EXPECT_TRUE(store.add({.revision = "0123456789abcdef", .label = "a label"}, test::numbered_document(5)).known);
-  EXPECT_EQ(store.add({}, test::numbered_document(6)).id, 7);
+  EXPECT_TRUE(
+      store.import({.revision = "0123456789abcdef", .label = "a label"}, test::numbered_document(5), "5.json", "")
+          .known);
+  EXPECT_EQ(store.add({}, test::numbered_document(6)), 7);
   EXPECT_EQ(test::integrity_of(old), "ok");
   EXPECT_EQ(Connection(old, Connection::Open::existing, {}).number("PRAGMA user_version"), schema_version());
   EXPECT_EQ(Connection(old, Connection::Open::existing, {}).number("SELECT count(*) FROM sqlite_master"),
@@ -188,8 +190,7 @@ void expect_right_or_refused(const std::string& file, const std::string& expecte
 void expect_added_or_refused(const std::string& file, const std::string& what) {
   try {
     Store store(file, Access::write);
-    const Store::Added added = store.add({}, test::numbered_document(1000));
-    EXPECT_TRUE(added.known || store.document(added.id) == test::numbered_document(1000)) << what;
+    EXPECT_TRUE(store.document(store.add({}, test::numbered_document(1000))) == test::numbered_document(1000)) << what;
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), "store.unusable") << what << ": " << error.message();
   }

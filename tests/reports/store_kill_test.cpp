@@ -65,7 +65,7 @@ class Writer {
     try {
       Store store(file, Access::write);
       for (;; ++number) {
-        const Report report{number, store.add({}, test::numbered_document(number)).id};
+        const Report report{number, store.add({}, test::numbered_document(number))};
         if (::write(to, &report, sizeof report) != sizeof report) ::_exit(1);
       }
     } catch (const std::exception& error) {
@@ -134,7 +134,7 @@ TEST(KilledWriters, LeaveAWholeStoreOrNoneWhenTheyAreMakingIt) {
       std::this_thread::sleep_for(std::chrono::microseconds(random() % 12'000));
     }
     Store store(file, Access::write);  // made where the writers had none yet
-    const RunId id = store.add({}, test::numbered_document(2000)).id;
+    const RunId id = store.add({}, test::numbered_document(2000));
     EXPECT_EQ(store.document(id), test::numbered_document(2000));
     EXPECT_EQ(test::integrity_of(file), "ok") << round;
   }

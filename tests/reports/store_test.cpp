@@ -29,7 +29,10 @@ class AStore : public ::testing::Test {
   const std::string file = dir / "history.db";
   Store store{file, Store::Access::write};
 
-  RunId add(const std::string& document, const RunHead& head = {}) { return store.add(head, document).id; }
+  RunId add(const std::string& document, const RunHead& head = {}) { return store.add(head, document); }
+  Store::Imported import(const std::string& document, const RunHead& head = {}) {
+    return store.import(head, document, "a.json", "2026-11-19T00:00:00Z");
+  }
   RunId add_at(const std::string& started, const std::string& document = numbered(), RunHead head = {}) {
     head.started = started;
     return add(document, head);
@@ -211,7 +214,7 @@ TEST_F(AStore, KeepsABenchmarksRowsProbesAndFacts) {
 
 TEST_F(AStore, GivesAVerificationTheFactsThatItsDocumentLacks) {
   const Environment environment{.facts = {{"host", "h"}, {"kernel", "6.1"}}, .warnings = {}};
-  const RunId id = store.add({}, test::numbered_verification(0), environment).id;
+  const RunId id = store.add({}, test::numbered_verification(0), environment);
   EXPECT_EQ(store.environment(id), environment.facts);
 }
 
@@ -243,9 +246,8 @@ TEST_F(AStore, RefusesWhatIsNoResultAndStaysAsItWas) {
   EXPECT_EQ(error_of([&] { (void)add(""); }).code(), "bench.format");
   EXPECT_EQ(error_of([&] { (void)add("{}"); }).code(), "bench.format");
   EXPECT_EQ(error_of([&] { (void)add(good.substr(0, good.size() / 2)); }).code(), "bench.format");
-  const Error error = error_of([&] {
-    (void)store.add({}, R"({"command": "verify", "verdict": "passed", "runs": [{"verdict": "passed"}]})", {}, "a.json");
-  });
+  const Error error =
+      error_of([&] { (void)import(R"({"command": "verify", "verdict": "passed", "runs": [{"verdict": "passed"}]})"); });
   EXPECT_EQ(error.code(), "verify.format");
   EXPECT_THAT(error.message(), HasSubstr("a.json: runs[0].model"));
   EXPECT_THAT(store.runs({}), IsEmpty());
@@ -255,11 +257,30 @@ TEST_F(AStore, RefusesWhatIsNoResultAndStaysAsItWas) {
 
 TEST_F(AStore, KnowsABenchmarkAgain) {
   const std::string document = test::numbered_benchmark(1);
-  const Store::Added first = store.add({}, document), second = store.add({}, document);
+  const Store::Imported first = import(document), second = import(document);
   EXPECT_FALSE(first.known);
   EXPECT_TRUE(second.known);
   EXPECT_EQ(second.id, first.id);
   EXPECT_THAT(store.runs({}), SizeIs(1));
+}
+
+// What the program itself has run is a run of its own, though it be the same to the second.
+TEST_F(AStore, KeepsEveryRunThatIsAdded) {
+  const std::string document = test::numbered_verification(1);
+  const RunId first = add_at("2026-11-20T00:00:00Z", document), second = add_at("2026-11-20T00:00:00Z", document);
+  EXPECT_NE(first, second);
+  EXPECT_EQ(import(document).id, first);
+}
+
+TEST_F(AStore, ImportsWithTheMomentOfTheFileWhereNothingElseSaysOne) {
+  (void)import(test::numbered_verification(1));
+  RunHead head;
+  head.started = "2026-11-20T00:00:00Z";
+  (void)import(test::numbered_verification(2), head);
+  const std::vector<RunHead> heads = store.runs({});
+  ASSERT_THAT(heads, SizeIs(2));
+  EXPECT_EQ(heads[0].started, "2026-11-19T00:00:00Z");
+  EXPECT_EQ(heads[1].started, "2026-11-20T00:00:00Z");
 }
 
 // Two verifications of the same thing have the same document.
@@ -268,14 +289,14 @@ TEST_F(AStore, KeepsEqualResultsOfDifferentTimesAndRevisions) {
   RunHead head;
   head.started = "2026-11-20T00:00:00Z";
   head.revision = "a";
-  const RunId first = add(document, head);
-  EXPECT_EQ(add(document, head), first);
+  const RunId first = import(document, head).id;
+  EXPECT_EQ(import(document, head).id, first);
   head.revision = "b";
-  const RunId second = add(document, head);
+  const RunId second = import(document, head).id;
   EXPECT_NE(second, first);
   head.started = "2026-11-20T00:00:01Z";
-  EXPECT_NE(add(document, head), second);
-  EXPECT_EQ(store.find({}, document), first);
+  EXPECT_NE(import(document, head).id, second);
+  EXPECT_EQ(import(document).id, first);
   EXPECT_THAT(store.runs({}), SizeIs(3));
 }
 
@@ -358,7 +379,7 @@ TEST_F(AStore, TakesFourWritersWhileReadersSeeWholeRuns) {
   for (std::size_t w = 0; w < kWriters; ++w) {
     writers.emplace_back([&, w] {
       Store own(file, Store::Access::write);
-      for (std::size_t i = 0; i < kRuns; ++i) ids[w].push_back(own.add({}, test::numbered_document(w * kRuns + i)).id);
+      for (std::size_t i = 0; i < kRuns; ++i) ids[w].push_back(own.add({}, test::numbered_document(w * kRuns + i)));
     });
   }
   const Store reader(file, Store::Access::read);
