@@ -24,8 +24,11 @@ void add_history_command(CLI::App& app, Action& action);
 void add_list_command(CLI::App& app, Action& action);
 void add_plugin_host_command(CLI::App& app, Action& action);
 void add_probe_command(CLI::App& app, Action& action);
+void add_qualify_command(CLI::App& app, Action& action);
 void add_report_command(CLI::App& app, Action& action);
 void add_selftest_command(CLI::App& app, Action& action);
+void add_siblings_command(CLI::App& app, Action& action);
+void add_soak_command(CLI::App& app, Action& action);
 void add_verify_command(CLI::App& app, Action& action);
 
 // Options that name a model: --arch, --preset or --model, and --set FIELD=VALUE.

@@ -9,7 +9,6 @@
 
 #include "cli/command.h"
 #include "cli/explain.h"
-#include "cli/qualify.h"
 #include "cli/version.h"
 #include "core/error.h"
 #include "core/near_names.h"

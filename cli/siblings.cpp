@@ -7,8 +7,8 @@
 #include <fmt/format.h>
 
 #include "cli/backends.h"
+#include "cli/command.h"
 #include "cli/interruption.h"
-#include "cli/qualify.h"
 #include "core/child_process.h"
 #include "core/error.h"
 #include "core/file_map.h"

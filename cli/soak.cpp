@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include "cli/backends.h"
+#include "cli/command.h"
 #include "cli/interruption.h"
 #include "cli/plan_options.h"
 #include "cli/progress.h"
-#include "cli/qualify.h"
 #include "core/error.h"
 #include "core/file_map.h"
 #include "harness/memory.h"

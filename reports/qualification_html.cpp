@@ -279,10 +279,11 @@ std::string siblings(const Qualification& q) {
     const double median = figure.value("median", NAN);
     for (std::size_t i = 0; i < std::min(names.size(), values.size()); ++i) {
       if (!values[i].is_number()) continue;
+      const std::string name = names[i].get<std::string>();
       const auto outliers = figure.value("outliers", ordered_json::array());
-      const bool out = std::ranges::any_of(outliers, [&](const auto& o) { return o.value("sibling", "") == names[i]; });
-      rows.add({html_text(figure.value("name", "")), html_text(figure.value("unit", "")),
-                html_text(names[i].get<std::string>()), number(values[i].get<double>()), number(median),
+      const bool out = std::ranges::any_of(outliers, [&](const auto& o) { return o.value("sibling", "") == name; });
+      rows.add({html_text(figure.value("name", "")), html_text(figure.value("unit", "")), html_text(name),
+                number(values[i].get<double>()), number(median),
                 fmt::format("{:+.1f}%", 100.0 * (values[i].get<double>() / median - 1.0)),
                 out ? "<b>lies apart</b>" : ""});
     }

@@ -1,5 +1,6 @@
 // The history of runs as its users see it: what verify and bench keep, and mlbench history.
 #include <signal.h>  // NOLINT(modernize-deprecated-headers): kill() is POSIX's
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -201,6 +202,46 @@ TEST_F(History, ThatCannotBeUsedIsSaidBeforeTheWork) {
   }
   EXPECT_EQ(read_file(file), "this is a text");
   EXPECT_EQ(run_program(verify({"--store", dir / "none/h.db"})).exit_code, 2);
+}
+
+// As on a full disk: what began well meets files that may grow no further. Only for programs that are started
+// meanwhile.
+class SmallFiles {
+ public:
+  explicit SmallFiles(rlim_t bytes) {
+    EXPECT_EQ(::getrlimit(RLIMIT_FSIZE, &before_), 0);
+    set({bytes, before_.rlim_max});
+  }
+  SmallFiles(const SmallFiles&) = delete;
+  SmallFiles& operator=(const SmallFiles&) = delete;
+  ~SmallFiles() { set(before_); }
+
+ private:
+  static void set(const rlimit& limit) { EXPECT_EQ(::setrlimit(RLIMIT_FSIZE, &limit), 0); }
+  rlimit before_{};
+};
+
+TEST_F(History, ThatCannotKeepARunLeavesItsVerdictAndItsOutput) {
+  constexpr rlim_t kLargest =
+      64 << 10;  // bytes: enough to open a store, too few for a label and a command line of 40 kB
+  const std::string label(40'000, 'x');
+  ASSERT_EQ(run_program(verify({"--store", file})).exit_code, 0);
+  {
+    const SmallFiles limit(kLargest);
+    const Outcome named = run_program(verify({"--store", file, "--label", label}));
+    EXPECT_EQ(named.exit_code, 4);
+    EXPECT_EQ(named.err,
+              fmt::format("mlbench: store.unusable: {}: the system fails to read or write it; this run is not "
+                          "stored\n",
+                          file));
+    EXPECT_THAT(named.out, EndsWith("passed\n"));
+    const Outcome measured = run_program(bench({"--store", file, "--label", label, "--json", dir / "b.json"}));
+    EXPECT_EQ(measured.exit_code, 4);
+    EXPECT_EQ(json::parse(read_file(dir / "b.json"))["rows"].size(), 2U);
+  }
+  EXPECT_EQ(listed().size(), 1U);
+  EXPECT_EQ(run_program(verify({"--store", file})).exit_code, 0);
+  EXPECT_EQ(listed().size(), 2U);
 }
 
 // ---- import, export ----
