@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 #include <thread>
+#include <tuple>
 
 #include <gmock/gmock.h>
 
@@ -216,6 +217,23 @@ TEST_F(AStore, GivesAVerificationTheFactsThatItsDocumentLacks) {
   const Environment environment{.facts = {{"host", "h"}, {"kernel", "6.1"}}, .warnings = {}};
   const RunId id = store.add({}, test::numbered_verification(0), environment);
   EXPECT_EQ(store.environment(id), environment.facts);
+}
+
+TEST_F(AStore, GivesTheFactsOfManyRunsByTimeThenById) {
+  const Environment one{.facts = {{"host", "h"}, {"kernel", "6.1"}}, .warnings = {}};
+  const Environment other{.facts = {{"kernel", "6.2"}}, .warnings = {}};
+  RunHead late, early;
+  late.started = "2026-11-22T00:00:00Z";
+  early.started = "2026-11-20T00:00:00Z";
+  const RunId a = store.add(late, numbered(), one), b = store.add(early, numbered(), other);
+  const auto facts = [&](const RunFilter& filter) {
+    std::vector<std::tuple<RunId, std::string, std::string>> out;
+    for (const StoredFact& fact : store.facts(filter)) out.emplace_back(fact.run, fact.name, fact.value);
+    return out;
+  };
+  EXPECT_THAT(facts({}),
+              ElementsAre(std::tuple(b, "kernel", "6.2"), std::tuple(a, "host", "h"), std::tuple(a, "kernel", "6.1")));
+  EXPECT_THAT(facts({.before = "2026-11-21"}), ElementsAre(std::tuple(b, "kernel", "6.2")));
 }
 
 TEST_F(AStore, JudgesARunByItsWorstPart) {
