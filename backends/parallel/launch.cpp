@@ -58,9 +58,12 @@ Error no_ranks(const std::string& why) { return Error(ErrorKind::unavailable, "p
 // The environment of ranks, beside what this process has: where to meet, and that Open MPI runs them as it has to here.
 std::vector<std::string> environment(const std::string& meeting) {
   std::vector<std::string> out = {fmt::format("{}={}", kMeetingVariable, meeting)};
-  // More ranks than cores are the user's wish, and are pinned by themselves. Root is who runs containers.
-  for (const char* setting : {"OMPI_MCA_rmaps_base_oversubscribe=1", "OMPI_MCA_hwloc_base_binding_policy=none",
-                              "OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1"})
+  // More ranks than cores are the user's wish, and are pinned by themselves. Root is who runs containers. PRTE is what
+  // starts ranks from Open MPI 5 on.
+  for (const char* setting :
+       {"OMPI_MCA_rmaps_base_oversubscribe=1", "OMPI_MCA_hwloc_base_binding_policy=none",
+        "PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe", "PRTE_MCA_hwloc_default_binding_policy=none",
+        "OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1"})
     out.emplace_back(setting);
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string_view text = *entry;

@@ -20,6 +20,7 @@
 #include <mutex>
 #include <optional>
 #include <regex>
+#include <sstream>
 
 #include <fmt/format.h>
 
@@ -402,12 +403,11 @@ class MpiRanks final : public Ranks {
 
   [[nodiscard]] std::string last_words() const {
     constexpr std::size_t kMost = 300;
-    std::string said = launched_.said();
-    std::erase_if(said, [](char c) { return c == '-'; });
+    std::istringstream said(launched_.said());
     std::string out;
-    for (const char c : said) {
-      const bool blank = c == '\n' || c == ' ';
-      if (!blank || (!out.empty() && out.back() != ' ')) out += blank ? ' ' : c;
+    for (std::string word; said >> word;) {
+      const bool rule = word.find_first_not_of('-') == std::string::npos;
+      if (!rule) out += (out.empty() ? "" : " ") + word;
     }
     if (out.empty()) return "they said nothing";
     return one_line(out.size() > kMost ? out.substr(0, kMost) + "..." : out);

@@ -28,7 +28,11 @@ std::optional<Error> error_of(const std::exception_ptr& thrown) {
 }  // namespace
 
 Team::Team(ModelConfig config, const TeamShape& shape, LoadedParts loaded, PartHolders& holders)
-    : config_(std::move(config)), shape_(shape), holders_(holders), loaded_(std::move(loaded)), crew_(shape.workers()) {}
+    : config_(std::move(config)),
+      shape_(shape),
+      holders_(holders),
+      loaded_(std::move(loaded)),
+      crew_(shape.workers()) {}
 
 void Team::all(std::string_view doing, const Work& work) { run(workers(), doing, work); }
 

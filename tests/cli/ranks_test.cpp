@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <string>
 #include <thread>
@@ -345,6 +346,18 @@ TEST(Splits, WithoutALauncherSayWhatIsMissing) {
   ASSERT_EQ(::setenv("PATH", path.c_str(), 1), 0);
   expect_one_line(outcome, 3, "parallel.no_ranks: ");
   expect_one_line(apart, 3, "parallel.no_ranks: --tp 1 --pp 1 --disagg: ");
+}
+
+TEST_F(Ranks, ThatALauncherRefusesToStartAreExplainedInItsWords) {
+  const test::TempDir folder;
+  const std::string launcher = folder / "mpirun";
+  test::write_file(
+      launcher, "#!/bin/sh\nprintf -- '-----\\nNo slots for  \\n/opt/mlbench-rank, job-1.\\n-----\\n' >&2\nexit 1\n");
+  std::filesystem::permissions(launcher, std::filesystem::perms::owner_all);
+  const Outcome outcome = run_program({"verify", "--arch", "olmo", "--backend", "cpu", "--tp", "2"},
+                                      {{"PATH", folder.path().string() + ":" + ::getenv("PATH")}});
+  expect_one_line(outcome, 3,
+                  "parallel.no_ranks: ranks ended before they came: No slots for /opt/mlbench-rank, job-1.\n");
 }
 
 TEST(Splits, OfPromptsThatCannotBeCutAreRefused) {
