@@ -3,6 +3,7 @@
 #include <span>
 
 #include "models/tensor_inventory.h"
+#include "models/weights_digest.h"
 
 namespace mlbench {
 namespace {
@@ -29,12 +30,12 @@ bool is_exact(DType from, DType to) {
 Model rounded_to(const Model& model, DType dtype, Workers& workers) {
   Model out = model;
   const auto weights = std::make_shared<Weights>();
-  weights->keep(model.weights);
-  bool same = true;
+  bool some_shared = false, all_shared = true;
   const auto take = [&](const std::string& name) {
     const WeightView& view = model.weights->get(name);
     const bool exact = is_exact(view.dtype, dtype);
-    same = same && exact;
+    some_shared = some_shared || exact;
+    all_shared = all_shared && exact;
     weights->put(name, exact ? view : rounded(view, dtype, workers, *weights));
   };
   for (const TensorSpec& spec : global_tensors(model.config)) take(spec.name);
@@ -42,7 +43,11 @@ Model rounded_to(const Model& model, DType dtype, Workers& workers) {
     for (const TensorSpec& spec : layer_tensors(model.config, layer)) take(spec.name);
   }
   if (model.config.tie_word_embeddings) weights->put(kLmHeadName, weights->get(embedding_name(model.config)));
-  if (same && model.weights->source()) weights->set_source(*model.weights->source());
+  if (some_shared) weights->keep(model.weights);
+  if (auto source = model.weights->source(); source && (all_shared || !source->rounding)) {
+    if (!all_shared) source->rounding = {dtype, weights_sample_digest(model)};
+    weights->set_source(*std::move(source));
+  }
   out.weights = weights;
   return out;
 }

@@ -35,6 +35,13 @@ struct WeightView {
 struct WeightsSource {
   std::string folder;     // a checkpoint's, absolute
   std::string overrides;  // JSON object of the fields that replace those of its config.json
+  // What was done to what the files have: rounded_to() of this type (models/rounded.h). Nothing: these weights are
+  // theirs.
+  struct Rounding {
+    DType dtype = DType::f32;
+    std::string sample_digest;  // weights_sample_digest() of what the files have (models/weights_digest.h)
+  };
+  std::optional<Rounding> rounding;
 };
 
 class Weights {
@@ -42,7 +49,7 @@ class Weights {
   // Keeps `owner` (a mapped file, a buffer) alive as long as this.
   void keep(std::shared_ptr<const void> owner) { owners_.push_back(std::move(owner)); }
   void put(const std::string& name, WeightView view) { views_[name] = view; }
-  // Of weights that are a checkpoint's, unchanged.
+  // Of weights that are a checkpoint's.
   void set_source(WeightsSource source) { source_ = std::move(source); }
   [[nodiscard]] const std::optional<WeightsSource>& source() const { return source_; }
 

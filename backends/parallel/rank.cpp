@@ -14,6 +14,7 @@
 #include <csignal>
 #include <cstring>
 #include <map>
+#include <optional>
 #include <thread>
 
 #include <fmt/format.h>
@@ -23,7 +24,9 @@
 #include "backends/parallel/recorder.h"
 #include "backends/plugin/server.h"
 #include "core/error.h"
+#include "core/workers.h"
 #include "models/checkpoint.h"
+#include "models/rounded.h"
 #include "models/weights_digest.h"
 
 namespace mlbench::parallel {
@@ -176,15 +179,24 @@ class RankServer final : public plugin::Server {
   // Answers whether this rank sees the checkpoint as the program does.
   void map_part(Reader& request, Writer& reply) {
     const std::string folder = request.text(), overrides = request.text(), stamp = request.text();
+    const std::optional<DType> rounded = parse_dtype(request.text());
     const backends::RunConfig run = plugin::get<backends::RunConfig>(request);
     bool same = false;
     try {
       const Model whole = load_checkpoint(folder, {.overrides = nlohmann::json::parse(overrides)});
       same = weights_sample_digest(whole) == stamp;
-      if (same) mapped_ = part_of(whole, split_of(run), run.shard, run.stage).weights;
+      if (same) {
+        const Model part = part_of(whole, split_of(run), run.shard, run.stage);
+        mapped_ = rounded ? rounded_part(part, *rounded).weights : part.weights;
+      }
     } catch (const Error&) {  // then it is sent
     }
     reply.number<unsigned char>(same ? 1 : 0);
+  }
+
+  [[nodiscard]] static Model rounded_part(const Model& part, DType dtype) {
+    Workers workers(Workers::hardware());  // of this rank's share
+    return rounded_to(part, dtype, workers);
   }
 
   [[nodiscard]] Model read_model(ModelConfig config, Reader& request) override {

@@ -197,7 +197,10 @@ class MpiRanks final : public Ranks {
   }
 
   [[nodiscard]] LoadedParts load(const Model& model, const backends::RunConfig& run) override {
-    const std::string stamp = model.weights->source() ? weights_sample_digest(model) : "";
+    const auto& source = model.weights->source();
+    const std::string stamp = !source            ? ""
+                              : source->rounding ? source->rounding->sample_digest
+                                                 : weights_sample_digest(model);
     LoadedParts out;
     out.sessions.resize(static_cast<std::size_t>(workers_of(run)));
     Crew crew(workers_of(run));
@@ -359,6 +362,7 @@ class MpiRanks final : public Ranks {
     message.text(source->folder);
     message.text(source->overrides);
     message.text(stamp);
+    message.text(source->rounding ? mlbench::name(source->rounding->dtype) : "");
     put(message, run);
     bool mapped = false;
     RankLink& link = *links_[rank];

@@ -7,9 +7,11 @@
 
 #include <gmock/gmock.h>
 
+#include "models/checkpoint.h"
 #include "models/presets.h"
 #include "models/synthetic.h"
 #include "models/tensor_inventory.h"
+#include "models/weights_digest.h"
 
 namespace mlbench {
 namespace {
@@ -89,6 +91,21 @@ TEST_F(RoundedModel, OutlivesTheOneItCameFrom) {
   const Model shared = rounded_to(*model, DType::f64, workers_);
   model.reset();
   EXPECT_EQ(shared.weights->get("model.embed_tokens.weight").widened(), before);
+}
+
+TEST_F(RoundedModel, OfACheckpointSaysWhatWasRounded) {
+  const Model model = load_checkpoint(MLBENCH_TEST_DATA "/schedules-olmo", {});
+  ASSERT_TRUE(model.weights->source());
+  EXPECT_FALSE(model.weights->source()->rounding);
+  EXPECT_FALSE(rounded_to(model, DType::f32, workers_).weights->source()->rounding) << "it has float32";
+  const Model rounded = rounded_to(model, DType::bf16, workers_);
+  const std::optional<WeightsSource>& source = rounded.weights->source();
+  ASSERT_TRUE(source && source->rounding);
+  EXPECT_EQ(source->folder, model.weights->source()->folder);
+  EXPECT_EQ(source->rounding->dtype, DType::bf16);
+  EXPECT_EQ(source->rounding->sample_digest, weights_sample_digest(model));
+  EXPECT_EQ(rounded_to(rounded, DType::f32, workers_).weights->source()->rounding->dtype, DType::bf16);
+  EXPECT_FALSE(rounded_to(rounded, DType::f16, workers_).weights->source()) << "no one rounding makes these values";
 }
 
 TEST_F(RoundedModel, DoesNotDependOnTheThreads) {
