@@ -390,7 +390,9 @@ class MpiRanks final : public Ranks {
     constexpr double kStep = 0.05;
     const std::lock_guard lock(ending_);
     if (options_.given) return "its process is gone";
-    const std::regex signalled(fmt::format("rank {} with PID [0-9]+ on node [^ ]+ exited on signal ([0-9]+)", rank));
+    // Lines are broken at any of its spaces.
+    const std::regex signalled(
+        fmt::format(R"(rank\s+{}\s+with\s+PID\s+\d+\s+on\s+node\s+\S+\s+exited\s+on\s+signal\s+(\d+))", rank));
     const auto until = Clock::now() + kEndLimit;
     for (bool ended = false; !ended;) {
       ended = launched_.wait(kStep) || Clock::now() > until;  // asked first: then it has said everything
