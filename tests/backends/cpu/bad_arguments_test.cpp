@@ -135,7 +135,8 @@ TEST_F(BadArguments, AreWindowsWhereKeysAreRotated) {
   EXPECT_EQ(code_of([&] { (void)session_->create_paged_kv_cache(windows); }), "none");
   for (const Architecture architecture :
        {Architecture::llama, Architecture::orion, Architecture::olmo, Architecture::phi}) {
-    const auto session = load(small_model(architecture), DType::f32);
+    const Model model = small_model(architecture);
+    const auto session = load(model, DType::f32);
     EXPECT_EQ(code_of([&] { (void)session->create_paged_kv_cache(windows); }), "kv.unsupported") << name(architecture);
   }
 }

@@ -125,11 +125,12 @@ HostTensor run_alone(backends::Session& session, backends::KvCache& cache, const
 }
 
 SideBySide::SideBySide(const Model& model, DType dtype, const KvLimits& limits, int threads)
-    : rounded_(rounded(model, dtype)),
+    : model_(model),
+      rounded_(rounded(model, dtype)),
       workers_(1),
       reference_(rounded_, workers_),
       reference_cache_(reference_.create_paged_kv_cache(limits)),
-      session_(load(model, dtype, threads)),
+      session_(load(model_, dtype, threads)),
       cache_(session_->create_paged_kv_cache(limits)) {}
 
 // Layer 0 has met the cache's rounding with its keys, and the products' with its queries.

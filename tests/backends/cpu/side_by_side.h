@@ -58,6 +58,7 @@ class SideBySide {
                const Tensor<double>& got) const;
   [[nodiscard]] double unit_of(TapId id) const;
 
+  Model model_;  // the session reads its weights
   Model rounded_;
   Workers workers_;
   ref::Reference reference_;
