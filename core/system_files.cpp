@@ -1,5 +1,6 @@
 #include "core/system_files.h"
 
+#include <algorithm>
 #include <charconv>
 #include <fstream>
 #include <sstream>
@@ -9,8 +10,11 @@
 namespace mlbench::machine {
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr std::size_t kMostBytes = std::size_t{4} << 20U;
 constexpr std::size_t kLongestFact = 200;
+constexpr double kPerDegree = 1000.0, kHottest = 200.0;
 constexpr std::string_view kBlanks = " \t\r\n";
 
 std::string_view trimmed(std::string_view text) {
@@ -81,6 +85,34 @@ std::vector<int> numbers_in_list(std::string_view text) {
     if (!first || !last || *last < *first || *last >= kMost) return {};
     for (std::uint64_t number = *first; number <= *last; ++number) out.push_back(static_cast<int>(number));
     if (out.size() > kMost) return {};
+  }
+  return out;
+}
+
+std::vector<fs::path> entries_of(const fs::path& folder, std::string_view prefix) {
+  std::vector<fs::path> out;
+  std::error_code none;
+  for (fs::directory_iterator at(folder, none), end; !none && at != end; at.increment(none)) {
+    if (at->path().filename().string().starts_with(prefix)) out.push_back(at->path());
+  }
+  std::ranges::sort(out);
+  return out;
+}
+
+std::optional<double> processor_celsius(const fs::path& sys) {
+  std::vector<fs::path> files;
+  for (const fs::path& zone : entries_of(sys / "class/thermal", "thermal_zone")) files.push_back(zone / "temp");
+  for (const fs::path& chip : entries_of(sys / "class/hwmon", "hwmon")) {
+    const std::string name = line_of(chip / "name");
+    if (name != "coretemp" && name != "k10temp" && name != "zenpower") continue;
+    for (const fs::path& file : entries_of(chip, "temp")) {
+      if (file.filename().string().ends_with("_input")) files.push_back(file);
+    }
+  }
+  std::optional<double> out;
+  for (const fs::path& file : files) {
+    const double degrees = static_cast<double>(number_of(file).value_or(0)) / kPerDegree;
+    if (degrees > 0.0 && degrees < kHottest) out = std::max(out.value_or(0.0), degrees);
   }
   return out;
 }

@@ -26,10 +26,18 @@ namespace mlbench::machine {
 // A number at the beginning of the text, with a fraction or without: "0.52 0.58 ..". At least 0.
 [[nodiscard]] std::optional<double> leading_number(std::string_view text);
 
+// What a folder has whose name begins so, sorted; nothing where it cannot be read.
+[[nodiscard]] std::vector<std::filesystem::path> entries_of(const std::filesystem::path& folder,
+                                                            std::string_view prefix);
+
 // The value of the first line "NAME<blanks>SEPARATOR VALUE"; "" where there is none.
 [[nodiscard]] std::string field_of(const std::vector<std::string>& lines, std::string_view name, char separator = ':');
 
 // "0-3,8" as numbers, ascending; none where the text is something else, or lists more than 65536.
 [[nodiscard]] std::vector<int> numbers_in_list(std::string_view text);
+
+// The hottest of what measures the processor, in degrees; nothing where nothing does. A sensor without a wire, which
+// reads 200 and more, or none above 0, does not count.
+[[nodiscard]] std::optional<double> processor_celsius(const std::filesystem::path& sys);
 
 }  // namespace mlbench::machine

@@ -89,30 +89,9 @@ std::string boost_text(const fs::path& cpus) {
 
 // ---- heat ----
 
-std::vector<fs::path> entries_of(const fs::path& folder, std::string_view prefix) {
-  std::vector<fs::path> out;
-  std::error_code none;
-  for (fs::directory_iterator at(folder, none), end; !none && at != end; at.increment(none)) {
-    if (at->path().filename().string().starts_with(prefix)) out.push_back(at->path());
-  }
-  return out;
-}
-
-// Of what measures the processor, in degrees.
 std::string temperature_text(const fs::path& sys) {
-  std::vector<fs::path> files;
-  for (const fs::path& zone : entries_of(sys / "class/thermal", "thermal_zone")) files.push_back(zone / "temp");
-  for (const fs::path& chip : entries_of(sys / "class/hwmon", "hwmon")) {
-    const std::string name = line_of(chip / "name");
-    if (name != "coretemp" && name != "k10temp" && name != "zenpower") continue;
-    for (const fs::path& file : entries_of(chip, "temp")) {
-      if (file.filename().string().ends_with("_input")) files.push_back(file);
-    }
-  }
-  std::uint64_t highest = 0;
-  for (const fs::path& file : files) highest = std::max(highest, number_of(file).value_or(0));
-  constexpr std::uint64_t kMost = 200'000;  // what is hotter is a sensor without a wire
-  return highest == 0 || highest > kMost ? "" : fmt::format("{:.1f} C", static_cast<double>(highest) / 1000.0);
+  const std::optional<double> celsius = machine::processor_celsius(sys);
+  return celsius ? fmt::format("{:.1f} C", *celsius) : "";
 }
 
 std::optional<std::uint64_t> throttles(const Processors& processors, const char* file) {

@@ -17,20 +17,11 @@ namespace mlbench::qualify {
 namespace {
 
 namespace fs = std::filesystem;
-using machine::field_of, machine::line_of, machine::lines_of, machine::number_in, machine::presentable;
+using machine::entries_of, machine::field_of, machine::line_of, machine::lines_of, machine::number_in,
+    machine::presentable;
 
 constexpr const char* kNotKnown = "not known";
 constexpr double kBytesPerGib = 1024.0 * 1024.0 * 1024.0;
-
-std::vector<fs::path> entries_of(const fs::path& folder, std::string_view prefix) {
-  std::vector<fs::path> out;
-  std::error_code none;
-  for (fs::directory_iterator at(folder, none), end; !none && at != end; at.increment(none)) {
-    if (at->path().filename().string().starts_with(prefix)) out.push_back(at->path());
-  }
-  std::ranges::sort(out);
-  return out;
-}
 
 void add(Facts& facts, const std::string& name, const std::string& value) {
   facts.emplace_back(name, value.empty() ? kNotKnown : value);

@@ -16,25 +16,15 @@ namespace mlbench::soak {
 namespace {
 
 namespace fs = std::filesystem;
-using machine::field_of, machine::leading_number, machine::line_of, machine::lines_of, machine::number_of;
+using machine::entries_of, machine::field_of, machine::leading_number, machine::line_of, machine::lines_of,
+    machine::number_of;
 
 constexpr double kThousand = 1000.0;  // of kHz in MHz, of millidegrees in degrees
 constexpr double kMillion = 1e6;      // of Hz in MHz, of microwatts in watts
 constexpr double kKibPerMib = 1024.0;
 constexpr double kBytesPerMib = 1024.0 * 1024.0;
-constexpr double kHottest = 200.0;  // what is hotter is a sensor without a wire
 
 using Readings = std::vector<Reading>;
-
-std::vector<fs::path> entries_of(const fs::path& folder, std::string_view prefix) {
-  std::vector<fs::path> out;
-  std::error_code none;
-  for (fs::directory_iterator at(folder, none), end; !none && at != end; at.increment(none)) {
-    if (at->path().filename().string().starts_with(prefix)) out.push_back(at->path());
-  }
-  std::ranges::sort(out);
-  return out;
-}
 
 std::optional<double> sum_of(const std::vector<std::uint64_t>& values) {
   if (values.empty()) return std::nullopt;
@@ -67,24 +57,6 @@ std::vector<double> clocks(const fs::path& proc, const machine::Processors& proc
   for (const std::string& line : lines_of(proc / "cpuinfo")) {
     if (!line.starts_with("cpu MHz")) continue;
     if (const auto mhz = leading_number(field_of({line}, "cpu MHz"))) out.push_back(*mhz);
-  }
-  return out;
-}
-
-std::optional<double> hottest(const fs::path& sys) {
-  std::vector<fs::path> files;
-  for (const fs::path& zone : entries_of(sys / "class/thermal", "thermal_zone")) files.push_back(zone / "temp");
-  for (const fs::path& chip : entries_of(sys / "class/hwmon", "hwmon")) {
-    const std::string name = line_of(chip / "name");
-    if (name != "coretemp" && name != "k10temp" && name != "zenpower") continue;
-    for (const fs::path& file : entries_of(chip, "temp")) {
-      if (file.filename().string().ends_with("_input")) files.push_back(file);
-    }
-  }
-  std::optional<double> out;
-  for (const fs::path& file : files) {
-    const double degrees = static_cast<double>(number_of(file).value_or(0)) / kThousand;
-    if (degrees > 0.0 && degrees < kHottest) out = std::max(out.value_or(0.0), degrees);
   }
   return out;
 }
@@ -133,7 +105,7 @@ Readings read_processor(const fs::path& proc, const fs::path& sys, PowerMeter& p
     out.add("processor clock", "MHz", std::accumulate(all.begin(), all.end(), 0.0) / static_cast<double>(all.size()));
     out.add("lowest processor clock", "MHz", *std::ranges::min_element(all));
   }
-  out.add("processor temperature", "C", hottest(sys));
+  out.add("processor temperature", "C", machine::processor_celsius(sys));
   out.add("core throttles", "", sum_of(processors.numbers("thermal_throttle/core_throttle_count")), true);
   out.add("package throttles", "", sum_of(processors.numbers("thermal_throttle/package_throttle_count")), true);
   out.add("corrected memory errors", "", memory_errors(sys, "ce_count"), true);

@@ -2,29 +2,16 @@
 #include "reports/dashboard/change_points.h"
 
 #include <cmath>
-#include <numbers>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "core/hash.h"
+#include "tests/dashboard/numbers.h"
 
 namespace mlbench::reports::dashboard {
 namespace {
 
-// The same on every machine, up to the last bits of log and cos.
-class Noise {
- public:
-  explicit Noise(std::uint64_t seed) : seed_(seed) {}
-  double uniform() { return (static_cast<double>(scattered(seed_, next_++) >> 11U) + 0.5) / 9007199254740992.0; }
-  double normal() {
-    const double radius = std::sqrt(-2.0 * std::log(uniform()));
-    return radius * std::cos(2.0 * std::numbers::pi * uniform());
-  }
-
- private:
-  std::uint64_t seed_, next_ = 0;
-};
+using test::Numbers;
 
 struct Truth {
   std::size_t runs = 100;
@@ -39,7 +26,7 @@ std::size_t place_of(const Truth& truth) { return truth.at > 0 ? truth.at : trut
 
 std::vector<Estimate> series_of(const Truth& truth, std::uint64_t seed) {
   constexpr double kStray = 0.30, kHalfWidth = 0.005;
-  Noise noise(seed);
+  Numbers noise(seed);
   std::vector<Estimate> out;
   double wander = noise.normal();
   for (std::size_t i = 0; i < truth.runs; ++i) {

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <ctime>
 #include <limits>
-#include <numbers>
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
@@ -12,6 +11,7 @@
 #include "core/hash.h"
 #include "reports/backend_report.h"
 #include "reports/bench_report.h"
+#include "tests/dashboard/numbers.h"
 
 namespace mlbench::test {
 namespace {
@@ -34,20 +34,6 @@ constexpr std::array<Machine, 3> kMachines = {
     {{"cpu", "oneDNN 2.6.3", "made-up-1", "Made-Up CPU 9000", {"f32", "bf16"}, 1.5e12, 1.6e11},
      {"cuda", "CUDA 12.4", "made-up-2", "Made-Up CPU 9100", {"bf16", "f16"}, 3.2e14, 2.9e12},
      {"rocm", "HIP 5.7", "made-up-3", "Made-Up CPU 7100", {"bf16", "f16"}, 2.1e14, 2.4e12}}};
-
-// Numbers by place, so that any run can be made without those before it.
-class Numbers {
- public:
-  explicit Numbers(std::uint64_t seed) : seed_(seed) {}
-  double uniform() { return (static_cast<double>(scattered(seed_, next_++) >> 11U) + 0.5) / 9007199254740992.0; }
-  double normal() {
-    const double radius = std::sqrt(-2.0 * std::log(uniform()));
-    return radius * std::cos(2.0 * std::numbers::pi * uniform());
-  }
-
- private:
-  std::uint64_t seed_, next_ = 0;
-};
 
 struct Place {
   std::size_t commit = 0, commits = 0;

@@ -75,6 +75,7 @@ class QuietMachine : public Machine {
     file("sys/class/thermal/thermal_zone0/temp", "41000\n");
     file("sys/class/hwmon/hwmon1/name", "k10temp\n");
     file("sys/class/hwmon/hwmon1/temp1_input", "47250\n");
+    file("sys/class/hwmon/hwmon1/temp2_input", "255000\n");  // a sensor without a wire
     file("sys/class/hwmon/hwmon2/name", "nvme\n");
     file("sys/class/hwmon/hwmon2/temp1_input", "88000\n");
     for (int i = 0; i < 4; ++i) {
