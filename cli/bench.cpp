@@ -423,7 +423,8 @@ void add_bench_command(CLI::App& app, Action& action) {
   command->footer(
       "Exit codes: 0 measured and right, 1 a wrong or impossible result, a regression, or interrupted, 2 the request "
       "is\n"
-      "wrong, 3 the backend is not there or supports nothing of what was asked.\n"
+      "wrong, 3 the backend is not there or supports nothing of what was asked, 4 the named store could not keep the "
+      "run.\n"
       "Example: mlbench bench --arch llama --backend cpu --prompt 64,128 --gen 16 --batch 1,2 --dtype f32,bf16\n"
       "         mlbench bench --predict --cluster docs/examples/eight-nodes.json --preset llama-2-70b --dtype bf16 "
       "--tp 1,8 --pp 1,8");

@@ -103,8 +103,7 @@ int PredictCommand::run(const SweepOptions& sweep, const std::string& json, bool
       throw request_error("usage", "bench: nothing to predict: prompt and gen are 0 everywhere");
     throw request_error(prediction.not_offered.front().code, prediction.not_offered.front().reason);
   }
-  const std::string text =
-      reports::to_json(prediction).dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  const std::string text = json_text(reports::to_json(prediction));
   if (!json.empty() && json != "-") write_file_whole(json, text);
   print(json == "-" ? text : reports::to_text(prediction, color));
   return 0;

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "cli/command.h"
 #include "cli/golden.h"
 #include "core/error.h"
 #include "reports/table.h"
@@ -110,7 +111,7 @@ std::string json_text(const GoldenDiff& diff, const Options& options) {
                            {"within", diff.count(Difference::within)}}},
                          {"differences", std::move(datasets)},
                          {"attributes", std::move(attributes)}};
-  return all.dump(1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+  return cli::json_text(all);
 }
 
 int run(const Options& options) {

@@ -59,9 +59,11 @@ int prune(const Options& options) {
   filter.ids = options.ids;
   Store store = open_store(options.store, options.dry_run ? Store::Access::read : Store::Access::write);
   require_runs(store, options.ids);
+  // Before those to spare: a run that another program adds in between is then in no list.
+  const std::vector<RunHead> found = store.runs(filter);
   const std::set<RunId> spared = options.keep == 0 ? std::set<RunId>() : kept(store, options.keep);
   std::vector<RunId> removed;
-  for (const RunHead& head : store.runs(filter)) {
+  for (const RunHead& head : found) {
     if (!spared.contains(head.id)) removed.push_back(head.id);
   }
   std::size_t count = removed.size();

@@ -54,8 +54,7 @@ int probe(const Options& options) {
   if (!any)
     throw Error(ErrorKind::unavailable, "backend.no_probe",
                 fmt::format("backend {} does not measure what its device reaches", backend->name()));
-  const std::string json =
-      reports::to_json(results).dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  const std::string json = json_text(reports::to_json(results));
   if (!options.json.empty() && options.json != "-") write_file_whole(options.json, json);
   print(options.json == "-" ? json : reports::to_text(results));
   return 0;

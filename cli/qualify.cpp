@@ -273,8 +273,7 @@ class Run {
   }
 
   void write() {
-    constexpr auto replace = nlohmann::json::error_handler_t::replace;
-    write_file_whole(in_folder("report.json"), reports::to_json(out_).dump(1, ' ', false, replace) + "\n");
+    write_file_whole(in_folder("report.json"), json_text(reports::to_json(out_)));
     write_file_whole(in_folder("report.html"), reports::to_html(out_));
     write_file_whole(in_folder("summary.txt"), reports::to_text(out_));
     const std::string findings = reports::findings_text(out_);

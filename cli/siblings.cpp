@@ -109,7 +109,8 @@ class Siblings {
     const ChildOutcome said = run_child(words, {.stop = interrupted});
     if (said.stopped) return;
     try {
-      if (said.exit_code != 0) throw std::runtime_error(said.out.substr(0, said.out.find('\n')));
+      if (!said.fail.empty()) throw std::runtime_error(said.fail);
+      if (said.exit_code != 0) throw std::runtime_error(said.err.substr(0, said.err.find('\n')));
       const nlohmann::json result = parse_json(said.out, "the measurement", "qualify.document", "qualify.document");
       for (const nlohmann::json& probe : result.at("probes")) {
         const auto dtype = probe.at("dtype").get<std::string>();
@@ -140,8 +141,7 @@ int run(const Options& options) {
   if (!options.json.empty() && options.json != "-") require_writable(options.json);
   note_interruptions();
   const SiblingResults result = Siblings(options).run();
-  const std::string json =
-      reports::to_json(result).dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  const std::string json = json_text(reports::to_json(result));
   if (!options.json.empty() && options.json != "-") write_file_whole(options.json, json);
   print(options.json == "-" ? json : reports::to_text(result));
   if (result.interrupted) return kInterrupted;

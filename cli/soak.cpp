@@ -30,8 +30,7 @@ struct Options {
 
 void write_json(const std::string& where, const SoakResults& result) {
   if (where.empty()) return;
-  constexpr auto replace = nlohmann::json::error_handler_t::replace;
-  const std::string text = reports::to_json(result).dump(1, ' ', false, replace) + "\n";
+  const std::string text = json_text(reports::to_json(result));
   if (where == "-") return print(text);
   write_file_whole(where, text);
 }

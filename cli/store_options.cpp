@@ -105,7 +105,7 @@ int OwnRun::store(const std::string& document, int verdict, const std::string& s
   } catch (const std::exception& error) {
     fmt::print(stderr, "{}: {}; this run is not stored\n", named_ ? "mlbench" : "warning", one_line(error.what()));
   }
-  return named_ && verdict != 1 ? exit_code(ErrorKind::internal) : verdict;
+  return named_ && verdict == 0 ? exit_code(ErrorKind::internal) : verdict;
 }
 
 }  // namespace mlbench::cli

@@ -416,7 +416,7 @@ void add_verify_command(CLI::App& app, Action& action) {
   command->footer(
       "Exit codes: 0 passed, 1 failed, 2 the request or a file is wrong, 3 the backend is not there or supports "
       "nothing\n"
-      "of what was asked, 4 a rank of a split model failed.\n"
+      "of what was asked, 4 a rank of a split model failed, or the named store could not keep the run.\n"
       "Example: mlbench verify --arch olmo --backend cpu --dtype f32,bf16\n"
       "         mlbench verify --model CHECKPOINT --golden CHECKPOINT/oracle.h5 --backend reference");
   command->callback([options, &action] { action = [options] { return verify(*options); }; });

@@ -7,10 +7,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstring>
+
+#include <fmt/format.h>
 
 extern char** environ;  // NOLINT(readability-redundant-declaration): of POSIX, in no header
 
@@ -45,50 +48,61 @@ class Setup {
       ::posix_spawn_file_actions_adddup2(&files_, STDOUT_FILENO, STDERR_FILENO);
       return;
     }
-    if (::pipe2(pipe_, O_CLOEXEC) != 0) return;
-    ::posix_spawn_file_actions_adddup2(&files_, pipe_[1], STDOUT_FILENO);
-    ::posix_spawn_file_actions_adddup2(&files_, pipe_[1], STDERR_FILENO);
+    for (Pipe& pipe : pipes_) {
+      if (::pipe2(pipe.data(), O_CLOEXEC) != 0) failed_ = errno;
+    }
+    ::posix_spawn_file_actions_adddup2(&files_, pipes_[0][1], STDOUT_FILENO);
+    ::posix_spawn_file_actions_adddup2(&files_, pipes_[1][1], STDERR_FILENO);
   }
   ~Setup() {
     ::posix_spawn_file_actions_destroy(&files_);
     ::posix_spawnattr_destroy(&attributes_);
-    close_end(1);
-    close_end(0);
+    close_ends(1);
+    close_ends(0);
   }
   Setup(const Setup&) = delete;
   Setup& operator=(const Setup&) = delete;
 
   int spawn(std::vector<std::string> words, pid_t& pid) {
+    if (failed_ != 0) return failed_;
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
     const int failed = ::posix_spawnp(&pid, argv.front(), &files_, &attributes_, argv.data(), environ);
-    close_end(1);
+    close_ends(1);
     return failed;
   }
-  [[nodiscard]] int output() const { return pipe_[0]; }
+  // Takes what stands in the pipes, or waits a moment for it.
+  void read_some(ChildOutcome& into) {
+    std::array<pollfd, 2> ready{pollfd{pipes_[0][0], POLLIN, 0}, pollfd{pipes_[1][0], POLLIN, 0}};  // -1 is passed over
+    if (::poll(ready.data(), ready.size(), kLookEveryMs) <= 0) return;
+    for (std::size_t i = 0; i < ready.size(); ++i) {
+      std::string& out = i == 0 ? into.out : into.err;
+      if (ready[i].revents == 0) continue;
+      char bytes[65536];
+      const ssize_t count = ::read(ready[i].fd, bytes, sizeof bytes);
+      if (count > 0)
+        out.append(bytes, std::min(static_cast<std::size_t>(count), kMostText - std::min(kMostText, out.size())));
+      if (count == 0) close_end(pipes_[i][0]);
+    }
+  }
 
  private:
-  void close_end(int end) {
-    if (pipe_[end] >= 0) ::close(pipe_[end]);
-    pipe_[end] = -1;
+  using Pipe = std::array<int, 2>;
+
+  static void close_end(int& end) {
+    if (end >= 0) ::close(end);
+    end = -1;
+  }
+  void close_ends(std::size_t which) {
+    for (Pipe& pipe : pipes_) close_end(pipe[which]);
   }
 
   posix_spawn_file_actions_t files_{};
   posix_spawnattr_t attributes_{};
-  int pipe_[2] = {-1, -1};
+  std::array<Pipe, 2> pipes_{Pipe{-1, -1}, Pipe{-1, -1}};  // of standard output and error
+  int failed_ = 0;
 };
-
-// Takes what stands in the pipe, or waits a moment for it.
-void read_some(int fd, std::string& out) {
-  pollfd ready{fd, POLLIN, 0};
-  if (::poll(fd < 0 ? nullptr : &ready, fd < 0 ? 0 : 1, kLookEveryMs) <= 0) return;
-  char bytes[65536];
-  const ssize_t count = ::read(fd, bytes, sizeof bytes);
-  if (count > 0)
-    out.append(bytes, std::min(static_cast<std::size_t>(count), kMostText - std::min(kMostText, out.size())));
-  if (count == 0) ::poll(nullptr, 0, 1);  // closed by a child that goes on
-}
 
 }  // namespace
 
@@ -97,7 +111,7 @@ ChildOutcome run_child(const std::vector<std::string>& words, const ChildOptions
   Setup setup(options.log);
   pid_t pid = -1;
   if (const int failed = setup.spawn(words, pid); failed != 0) {
-    out.fail = std::strerror(failed);
+    out.fail = fmt::format("cannot be started: {}", std::strerror(failed));
     return out;
   }
   const Clock::time_point start = Clock::now();
@@ -107,8 +121,9 @@ ChildOutcome run_child(const std::vector<std::string>& words, const ChildOptions
     asked = Clock::now();
   };
   int status = 0;
-  while (::waitpid(pid, &status, WNOHANG) == 0) {
-    read_some(setup.output(), out.out);
+  pid_t ended = 0;
+  while ((ended = ::waitpid(pid, &status, WNOHANG)) == 0) {
+    setup.read_some(out);
     const bool ending = out.timed_out || out.stopped;
     if (ending && seconds_since(asked) > options.patience_s) ask(SIGKILL);
     if (ending) continue;
@@ -117,10 +132,17 @@ ChildOutcome run_child(const std::vector<std::string>& words, const ChildOptions
     if (out.timed_out) ask(SIGKILL);
     if (out.stopped) ask(SIGINT);
   }
+  const int why = errno;
   (void)::kill(-pid, SIGKILL);  // what it has left behind
-  for (std::size_t before = out.out.size() + 1; setup.output() >= 0 && before != out.out.size();) {
-    before = out.out.size();
-    read_some(setup.output(), out.out);
+  const auto taken = [&] { return out.out.size() + out.err.size(); };
+  for (std::size_t before = taken() + 1; options.log.empty() && before != taken();) {
+    before = taken();
+    setup.read_some(out);
+  }
+  // Where SIGCHLD is ignored, as some that start programs leave it, nobody is told.
+  if (ended != pid) {
+    out.fail = fmt::format("how it ended is not known: {}", std::strerror(why));
+    return out;
   }
   out.exit_code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
   return out;

@@ -85,7 +85,7 @@ std::string output_of(const std::vector<std::string>& words) {
   constexpr double kPatience = 30.0;
   const ChildOutcome said = run_child(words, {.time_limit_s = kPatience});
   if (!said.fail.empty()) return "not there\n";
-  return said.out + (said.timed_out ? "\n(ended: it took too long)\n" : "");
+  return said.out + said.err + (said.timed_out ? "\n(ended: it took too long)\n" : "");
 }
 
 }  // namespace

@@ -68,6 +68,13 @@ bool Runner::done_before(const Step& step, QualificationStep& out) const {
   if (!(in >> seconds >> made_of)) return false;
   const bool files = std::ranges::all_of(step.files, [&](const std::string& file) { return fs::exists(path(file)); });
   if (made_of != sha256_of_text(digest_ + shown(step.command)) || !files) return false;
+  if (step.has_document) {
+    try {
+      (void)document(step);
+    } catch (const std::exception&) {  // damaged since
+      return false;
+    }
+  }
   out.verdict = StepVerdict::passed;
   out.seconds = seconds;
   out.note = "done before";
@@ -77,7 +84,7 @@ bool Runner::done_before(const Step& step, QualificationStep& out) const {
 int Runner::run_command(const std::vector<std::string>& command, const std::string& log, QualificationStep& out) {
   const ChildOutcome outcome = run_child(command, {.log = log, .stop = interrupted_});
   if (!outcome.fail.empty()) {
-    out.note = fmt::format("{} cannot be started: {}", command.front(), outcome.fail);
+    out.note = fmt::format("{}: {}", command.front(), outcome.fail);
     append(log, out.note + "\n");
   }
   out.verdict =
@@ -89,6 +96,9 @@ int Runner::run_command(const std::vector<std::string>& command, const std::stri
 void Runner::execute(const Step& step, QualificationStep& out) {
   const std::string log = path("logs/" + step.name + ".log"), result = path(step.name + ".json");
   write_file_whole(log, shown(step.command));
+  const std::string before = result + ".before";
+  // Of a run that was killed while it resumed.
+  if (step.resumes && !fs::exists(result) && fs::exists(before)) fs::rename(before, result);
   bool partial = false;
   if (step.resumes && fs::exists(result)) {
     try {
@@ -98,13 +108,17 @@ void Runner::execute(const Step& step, QualificationStep& out) {
     }
   }
   if (partial) {
-    const std::string before = result + ".before";
     fs::rename(result, before);
     std::vector<std::string> resumed = step.command;
     resumed.insert(resumed.end(), {"--resume", before});
     out.exit_code = run_command(resumed, log, out);
-    fs::remove(before);
-    if (out.exit_code != kRequestIsWrong) return;
+    const bool refused = out.exit_code == kRequestIsWrong;
+    if (refused || fs::exists(result)) {
+      fs::remove(before);
+    } else {
+      fs::rename(before, result);  // the next run may go on from there
+    }
+    if (!refused) return;
   }
   // What a run that did not come as far left here is none of this one's.
   for (const std::string& file : step.files) fs::remove(path(file));
